@@ -1,0 +1,62 @@
+# One word for each thing to do here; `make help` lists them. Needs make and Python 3.11, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+# Two processes, each with a PostgreSQL of its own. `make check TESTS=` leaves the tests out.
+TESTS ?= test
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format-check lint types contracts format bench lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment from the locked versions
+
+# Runs again only when the locked versions or the project's description changed.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $(READY)
+
+run: $(READY) ## Start everything, post the sample and print a unified balance sheet
+	$(BIN)/ledger demo
+
+test: $(READY) ## Run all tests
+	$(BIN)/pytest -n 2
+
+check: format-check lint types contracts $(TESTS) ## The whole gate: format, lint, types, contracts, tests
+
+format-check: $(READY)
+	$(BIN)/ruff format --check
+
+lint: $(READY) ## Lint
+	$(BIN)/ruff check
+
+types: $(READY) ## Check types
+	$(BIN)/mypy
+
+contracts: $(READY) ## Check who imports whom
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format and fix what can be fixed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(READY) ## Measure, side by side with the floor and a peer
+	$(BIN)/python -m bench
+
+lock: ## Renew requirements.lock from pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	echo '# Every version that the project runs and is tested with. Renew it with `make lock`.' > requirements.lock
+	.venv-lock/bin/pip freeze --exclude-editable | LC_ALL=C sort -f >> requirements.lock
+	rm -rf .venv-lock
+
+clean: ## Remove what tools made (not the data in .ledger)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache

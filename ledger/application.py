@@ -1,0 +1,256 @@
+"""Ledger.post: a batch of commands becomes facts in one transaction: lock, recall, decide, append, remember.
+
+1. Whoever holds the journal's head row decides. Everything a decision reads is guarded, not only what it writes.
+2. Commands are decided in their order, and a later one sees what the earlier ones of its batch did.
+3. Every command received gets exactly one row: a receipt or a refusal. The same id with the same content gets the same
+   answer again and records nothing; with other content it is refused as reused, and that content leaves its row.
+4. Facts, tags, command rows and memory are one transaction: all of a batch stands, or nothing of it.
+5. The number of round trips does not grow with the batch, and the server works while Python decides: what one slice of
+   the batch decided is sent, without waiting, before the next slice is decided.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg_pool import PoolTimeout
+from pydantic_core import to_json
+
+from ledger import journal, memory
+from ledger.database import Database
+from ledger.domain.catalogue import MATTERS, apply
+from ledger.domain.commands import Command, ReverseEntry, digest
+from ledger.domain.decider import NotRecalled, View
+from ledger.domain.events import Fact, FactUnreadable, decode, encode
+from ledger.domain.identifiers import tags_of
+from ledger.domain.refusals import CommandIdReused, Refusal
+from ledger.domain.states import remembers
+
+Connection = psycopg.Connection[TupleRow]
+
+MAX_COMMANDS = 10_000
+SLICE = 250
+MAX_RECALL_ROUNDS = 6
+
+KNOWN = rb"""
+SELECT command_id, digest, first_position, last_position, refusal
+FROM command
+WHERE command_id = ANY (string_to_array(%s, E'\x1e'))
+"""
+
+KEEP_REUSED = rb"""
+INSERT INTO reused_command (command_id, digest, received_at)
+SELECT command_id, substr(%(digests)s, (ordinality * 32 - 31)::int, 32), %(received_at)s
+FROM unnest(string_to_array(%(command_ids)s, E'\x1e')) WITH ORDINALITY AS reused (command_id, ordinality)
+ON CONFLICT DO NOTHING
+"""
+
+
+class BatchTooLarge(ValueError):
+    """A batch holds at most 10,000 commands; post the rest in batches of their own."""
+
+
+class LedgerUnavailable(RuntimeError):
+    """The database did not answer. Nothing, or all of the batch, was recorded: post it again with the same ids."""
+
+
+class LedgerBusy(RuntimeError):
+    """Another writer held the journal for too long. Nothing was recorded: post the batch again with the same ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The command stands: its facts have these positions, none where the ledger already stood as asked."""
+
+    command_id: str
+    first_position: int | None
+    last_position: int | None
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The command was not accepted, for the reason that its code names."""
+
+    command_id: str
+    code: str
+    sentence: str
+    detail: Mapping[str, Any]
+    repeated: bool = False
+
+
+Outcome = Receipt | Refused
+
+
+class Ledger:
+    """Posts commands. Threads may share one: what needs no lock is done side by side, the rest in turn."""
+
+    def __init__(self, database: Database) -> None:
+        """Post through the database's pool."""
+        self._database = database
+        # Waiting here costs a thread, waiting at the head row a connection.
+        self._turn = threading.Lock()
+
+    def post(self, commands: Sequence[Command]) -> list[Outcome]:
+        """Decide and record the commands, in order, in one transaction; one outcome for each.
+
+        Raises BatchTooLarge, LedgerBusy, LedgerUnavailable; then none of the outcomes is known.
+        """
+        if len(commands) > MAX_COMMANDS:
+            raise BatchTooLarge(BatchTooLarge.__doc__)
+        if not commands:
+            return []
+        posting = _Posting(commands)
+        try:
+            with self._turn, self._database.connection() as connection, connection.pipeline():
+                posting.run(connection)
+                connection.commit()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
+            raise LedgerBusy(LedgerBusy.__doc__) from error
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
+        return posting.outcomes
+
+
+class _Posting:
+    """One batch on its way through the house."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.commands = commands
+        self.outcomes: list[Outcome] = []
+        self._view = View()
+        self._addresses: dict[str, str] = {}
+        self._touched: dict[str, int] = {}
+        self._tags = dict.fromkeys(tag for command in commands for tag in tags_of(command) if remembers(tag))
+        self._facts: list[journal.Fact] = []
+        self._answers: list[journal.Answer] = []
+        self._reused: list[tuple[str, bytes]] = []
+        self._settled: dict[str, tuple[bytes, Outcome]] = {}
+
+    def run(self, connection: Connection) -> None:
+        """The whole transaction but its commit. The connection is in pipeline mode: statements are sent, not awaited."""
+        head = journal.lock(connection)
+        recall = memory.Recall(connection, list(self._tags))
+        known = connection.execute(KNOWN, ("\x1e".join([c.command_id for c in self.commands]),), prepare=True)
+        positions = {command.position for command in self.commands if isinstance(command, ReverseEntry)}
+        named = journal.facts_at(connection, positions) if positions else None
+        digests = [digest(command) for command in self.commands]
+        row = head.fetchone()
+        assert row is not None
+        size, now = row
+        self._view.next_position = size + 1
+        self._view.memories.update(recall.states(self._addresses))
+        self._recall_facts(named, positions)
+        for command_id, known_digest, first, last, refusal in known:
+            self._settled[command_id] = (bytes(known_digest), _known(command_id, first, last, refusal))
+        self._recall_needs(connection, self.commands)
+        self._decide_all(connection, digests, now)
+        written = memory.store(connection, self._view.memories, self._touched, self._addresses)
+        journal.settle(connection, wake=bool(self._touched))
+        for cursor, expected in written:
+            assert cursor.rowcount == expected, f"{cursor.rowcount} memories written, {expected} expected"
+
+    def _recall_facts(self, named: journal.Cursor | None, positions: Iterable[int]) -> None:
+        facts: dict[int, Fact | None] = dict.fromkeys(positions)
+        for position, type_name, data in named or ():
+            try:
+                facts[position] = decode(type_name, bytes(data))
+            except FactUnreadable:
+                facts[position] = None  # An event of the plain recorder interface is no fact of this ledger.
+        self._view.facts.update(facts)
+
+    def _recall_needs(self, connection: Connection, commands: Iterable[Command]) -> None:
+        """Recall what the commands need beyond their own tags: in rounds for all of them, until nothing new is named."""
+        memories = self._view.memories
+        asking = [(needs, command) for command in commands if (needs := MATTERS[type(command)].needs) is not None]
+        for _ in range(MAX_RECALL_ROUNDS):
+            wanted = dict.fromkeys(tag for needs, command in asking for tag in needs(command, self._view))
+            missing = [tag for tag in wanted if tag not in memories]
+            if not missing:
+                return
+            memories.update(memory.Recall(connection, missing).states(self._addresses))
+        message = f"needs are not settled after {MAX_RECALL_ROUNDS} rounds"
+        raise AssertionError(message)
+
+    def _decide_all(self, connection: Connection, digests: Sequence[bytes], now: datetime) -> None:
+        sent = self._view.next_position - 1
+        for number, (command, its_digest) in enumerate(zip(self.commands, digests, strict=True), 1):
+            self.outcomes.append(self._settle(connection, command, its_digest))
+            if number % SLICE == 0 or number == len(self.commands):
+                sent = self._send(connection, sent, now)
+        if self._reused:
+            arguments = {
+                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
+                "digests": b"".join([its_digest for _, its_digest in self._reused]),
+                "received_at": now,
+            }
+            connection.execute(KEEP_REUSED, arguments)
+
+    def _send(self, connection: Connection, after: int, now: datetime) -> int:
+        """Send what was decided since the last slice; the new end of the journal is returned."""
+        if self._answers:
+            journal.append(connection, after=after, recorded_at=now, facts=self._facts, answers=self._answers)
+        end = after + len(self._facts)
+        self._facts, self._answers = [], []
+        return end
+
+    def _settle(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
+        settled = self._settled.get(command.command_id)
+        if settled is not None:
+            known_digest, outcome = settled
+            if known_digest == its_digest:
+                return _repeated(outcome)
+            self._reused.append((command.command_id, its_digest))
+            return _refused(command.command_id, CommandIdReused())
+        outcome = self._decide(connection, command, its_digest)
+        self._settled[command.command_id] = (its_digest, outcome)
+        return outcome
+
+    def _decide(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
+        view = self._view
+        try:
+            decision = MATTERS[type(command)].decide(command, view)
+        except NotRecalled:
+            # An earlier command of the batch opened or joined what this one asks about.
+            self._recall_needs(connection, [command])
+            decision = MATTERS[type(command)].decide(command, view)
+        command_id = command.command_id
+        if isinstance(decision, Refusal):
+            self._answers.append(
+                journal.Answer(command_id, its_digest, None, None, to_json(decision.as_dict()).decode())
+            )
+            return _refused(command_id, decision)
+        first = view.next_position
+        for fact in decision:
+            position = view.next_position
+            tags = apply(view, fact, position)
+            for tag in tags:
+                self._touched[tag] = position
+            self._facts.append(
+                journal.Fact(
+                    type(fact).__name__, encode(fact).decode(), tags, fact.effective_on, command_id, command.actor
+                )
+            )
+        ends = (first, view.next_position - 1) if decision else (None, None)
+        self._answers.append(journal.Answer(command_id, its_digest, *ends, ""))
+        return Receipt(command_id, *ends)
+
+
+def _refused(command_id: str, refusal: Refusal) -> Refused:
+    return Refused(command_id, refusal.code, refusal.sentence, refusal.detail)
+
+
+def _known(command_id: str, first: int | None, last: int | None, refusal: Mapping[str, Any] | None) -> Outcome:
+    if refusal is not None:
+        return Refused(command_id, refusal["code"], refusal["sentence"], refusal["detail"])
+    return Receipt(command_id, first, last)
+
+
+def _repeated(outcome: Outcome) -> Outcome:
+    if isinstance(outcome, Refused):
+        return Refused(outcome.command_id, outcome.code, outcome.sentence, outcome.detail, repeated=True)
+    return Receipt(outcome.command_id, outcome.first_position, outcome.last_position, repeated=True)

@@ -1,0 +1,15 @@
+"""Dates of the pension calendar: Beijing days, and periods written YYYY-MM."""
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
+
+Period = Annotated[str, StringConstraints(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])$")]
+
+
+def beijing_date(moment: datetime) -> date:
+    """The calendar day in China at this moment (one time zone, UTC+8, no summer time since 1991)."""
+    return moment.astimezone(BEIJING).date()

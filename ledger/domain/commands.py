@@ -1,0 +1,233 @@
+"""The commands: what internal systems ask for, validated where they enter, frozen from then on.
+
+Each names its sender (`actor`), when it was decided, the business date it takes effect, and an id that makes it
+idempotent. Amounts may carry any sign here, so that a wrong one is refused with a code and leaves its row.
+"""
+
+import hashlib
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from ledger.domain.calendar import Period
+from ledger.domain.events import LinkBasis, MergeBasis, TaxTreatment, UnmergeCause, VerificationTier, Voids
+from ledger.domain.identifiers import AccountId, Actor, CommandId, EntryPosition, EvidenceRef, Sid, Slug
+from ledger.domain.money import AskedAmounts, AskedFen
+
+MAX_LINKS = 50
+MAX_MEMBERS = 200
+
+Approvers = Annotated[list[Actor], Field(max_length=8)]
+AskedPartition = Annotated[
+    list[Annotated[list[Sid], Field(max_length=MAX_MEMBERS)]], Field(min_length=1, max_length=MAX_MEMBERS)
+]
+
+
+class Command(BaseModel):
+    """What all commands carry. `decided_at` says when the sender decided; a repeat may carry a later one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    actor: Actor
+    caused_by: Annotated[int, Field(strict=True, ge=1, lt=2**53)] | None = None
+    command_id: CommandId
+    decided_at: AwareDatetime
+    effective_on: date
+
+
+class AskedLink(BaseModel):
+    """One link as the sender asserts it: two identities and the evidence that they are one person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    evidence_ref: EvidenceRef
+    model_version: Slug | None = None
+    score_id: Slug | None = None
+    sid_a: Sid
+    sid_b: Sid
+    weight: Annotated[str, Field(pattern=r"^-?\d{1,6}(\.\d{1,12})?$")] | None = None
+
+
+AskedLinks = Annotated[list[AskedLink], Field(min_length=1, max_length=MAX_LINKS)]
+
+
+class RegisterSourceIdentity(Command):
+    type: Literal["RegisterSourceIdentity"] = "RegisterSourceIdentity"
+    provider: Slug
+    sid: Sid
+    verification_tier: VerificationTier = "unverified"
+
+
+class OpenAccount(Command):
+    """`replaces` names the account that a change of bank leaves behind (personal pension only)."""
+
+    type: Literal["OpenAccount"] = "OpenAccount"
+    account: AccountId
+    employer: Slug | None = None
+    institution: Slug
+    opened_on: date
+    plan: Slug | None = None
+    product: Slug
+    replaces: AccountId | None = None
+    sid: Sid
+
+
+class PostContribution(Command):
+    type: Literal["PostContribution"] = "PostContribution"
+    account: AccountId
+    amounts_fen: AskedAmounts
+    period: Period
+    tax_treatment: TaxTreatment
+
+
+class CreditReturns(Command):
+    type: Literal["CreditReturns"] = "CreditReturns"
+    account: AccountId
+    gains_fen: AskedAmounts = Field(default_factory=dict)
+    losses_fen: AskedAmounts = Field(default_factory=dict)
+    period: Period
+
+
+class ChargeFee(Command):
+    type: Literal["ChargeFee"] = "ChargeFee"
+    account: AccountId
+    amounts_fen: AskedAmounts
+    fee: Slug
+    period: Period
+
+
+class VestEmployerPart(Command):
+    """Move money from an unvested (or booked) part to its vested (or real) twin inside one account."""
+
+    type: Literal["VestEmployerPart"] = "VestEmployerPart"
+    account: AccountId
+    amount_fen: AskedFen
+    reason: Slug
+
+
+class TransferBalance(Command):
+    type: Literal["TransferBalance"] = "TransferBalance"
+    amounts_fen: AskedAmounts
+    from_account: AccountId
+    reason: Slug
+    to_account: AccountId
+
+
+class PayBenefit(Command):
+    """`gross_fen` is drawn from the parts that the condition opens, in the product's payout order."""
+
+    type: Literal["PayBenefit"] = "PayBenefit"
+    account: AccountId
+    condition: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,47}$")]
+    gross_fen: AskedFen
+    net_fen: AskedFen
+    tax_fen: AskedFen
+
+
+class FreezeAccount(Command):
+    type: Literal["FreezeAccount"] = "FreezeAccount"
+    account: AccountId
+    reason: Slug
+
+
+class UnfreezeAccount(Command):
+    type: Literal["UnfreezeAccount"] = "UnfreezeAccount"
+    account: AccountId
+    reason: Slug
+
+
+class CloseAccount(Command):
+    type: Literal["CloseAccount"] = "CloseAccount"
+    account: AccountId
+    reason: Slug
+
+
+class ReverseEntry(Command):
+    """Negate an entry exactly. Correction takes two persons: at least one approver who is not the actor."""
+
+    type: Literal["ReverseEntry"] = "ReverseEntry"
+    approvers: Approvers
+    position: EntryPosition
+    reason: Slug
+
+
+class LinkIdentities(Command):
+    """The matcher's decision. `members` states whom the sender believes to be concerned; if they differ, it is refused."""
+
+    type: Literal["LinkIdentities"] = "LinkIdentities"
+    basis: LinkBasis
+    links: AskedLinks
+    members: Annotated[list[Sid], Field(max_length=MAX_MEMBERS)] | None = None
+
+
+class MergeIdentities(Command):
+    """A human's decision. A steward's merge of funded accounts takes two approvers."""
+
+    type: Literal["MergeIdentities"] = "MergeIdentities"
+    approvers: Approvers = Field(default_factory=list)
+    basis: MergeBasis
+    links: AskedLinks
+    members: Annotated[list[Sid], Field(max_length=MAX_MEMBERS)] | None = None
+    reason: Slug
+
+
+class UnmergeIdentities(Command):
+    """Reach the partition `target`, which covers the whole person."""
+
+    type: Literal["UnmergeIdentities"] = "UnmergeIdentities"
+    approvers: Approvers = Field(default_factory=list)
+    cause: UnmergeCause
+    target: AskedPartition
+    voids: Voids | None = None
+
+
+class DeclareDistinct(Command):
+    type: Literal["DeclareDistinct"] = "DeclareDistinct"
+    approvers: Approvers = Field(default_factory=list)
+    reason: Slug
+    sid_a: Sid
+    sid_b: Sid
+
+
+class WithdrawDistinct(Command):
+    type: Literal["WithdrawDistinct"] = "WithdrawDistinct"
+    approvers: Approvers = Field(default_factory=list)
+    reason: Slug
+    sid_a: Sid
+    sid_b: Sid
+
+
+COMMANDS: dict[str, type[Command]] = {cls.__name__: cls for cls in Command.__subclasses__()}
+
+AnyCommand = Annotated[
+    RegisterSourceIdentity
+    | OpenAccount
+    | PostContribution
+    | CreditReturns
+    | ChargeFee
+    | VestEmployerPart
+    | TransferBalance
+    | PayBenefit
+    | FreezeAccount
+    | UnfreezeAccount
+    | CloseAccount
+    | ReverseEntry
+    | LinkIdentities
+    | MergeIdentities
+    | UnmergeIdentities
+    | DeclareDistinct
+    | WithdrawDistinct,
+    Field(discriminator="type"),
+]
+ONE: TypeAdapter[Any] = TypeAdapter(AnyCommand)
+MANY: TypeAdapter[Any] = TypeAdapter(list[AnyCommand])
+
+# When a sender repeats a command it may stamp the repeat anew: the moment of deciding is not part of the content.
+_NOT_CONTENT = {"decided_at"}
+_SERIALIZERS = {cls: cls.__pydantic_serializer__ for cls in COMMANDS.values()}
+
+
+def digest(command: Command) -> bytes:
+    """SHA-256 of the command's content: the same id with another digest is another command, and is refused."""
+    return hashlib.sha256(_SERIALIZERS[type(command)].to_json(command, exclude=_NOT_CONTENT)).digest()

@@ -1,0 +1,103 @@
+"""Matter: a contribution comes in."""
+
+from collections.abc import Iterator
+
+from ledger.domain import refusals as r
+from ledger.domain.commands import PostContribution
+from ledger.domain.decider import Decision, State, View, envelope
+from ledger.domain.entries import overflowing, wrong_amounts, wrong_date
+from ledger.domain.events import ContributionPosted
+from ledger.domain.identifiers import QUOTA_RULE, quota_id
+from ledger.domain.limits import person_tags, quota_tags, used_fen
+from ledger.domain.money import in_order
+from ledger.domain.rulebook import PRODUCTS, limit
+from ledger.domain.states import members_of
+
+REFUSES = (
+    r.AccountUnknown,
+    r.AccountIsClosed,
+    r.AccountIsFrozen,
+    r.AccountReplaced,
+    r.AccountDuplicate,
+    r.ContributionsEnded,
+    r.PartUnknown,
+    r.AmountNotPositive,
+    r.EffectiveDateAbsurd,
+    r.EffectiveBeforeOpening,
+    r.RuleNotInForce,
+    r.AmountTooLarge,
+    r.YearlyCapExceeded,
+    r.YearlyPaymentsExhausted,
+)
+
+
+def post_contribution_needs(command: PostContribution, view: View) -> Iterator[str]:
+    """For a capped product: the whole person, and her identities' counters of the year."""
+    account = view.memories.get("account:" + command.account)
+    if account is not None and PRODUCTS[account["product"]].one_per_person:
+        sids = [account["sid"]]
+        yield from person_tags(view, sids)
+        yield from quota_tags(view, sids, [command.effective_on.year])
+
+
+def post_contribution(command: PostContribution, view: View) -> Decision:
+    """Credit the parts named. A payment above what is left of a yearly cap is refused whole (人社部发〔2022〕70号)."""
+    account = view.account(command.account)
+    if account is None:
+        return r.AccountUnknown(account=command.account)
+    if (refusal := _takes_none(command, account)) is not None:
+        return refusal
+    product = PRODUCTS[account["product"]]
+    amounts = command.amounts_fen
+    refusal = (
+        wrong_amounts(amounts, product.contribution_parts)
+        or wrong_date(command, account)
+        or (_over_cap(command, account, view) if product.one_per_person else overflowing(account, amounts))
+    )
+    if refusal is not None:
+        return refusal
+    quota = quota_id(account["sid"], command.effective_on.year) if product.one_per_person else None
+    return [
+        ContributionPosted(
+            account=command.account,
+            amounts_fen=in_order(amounts),
+            period=command.period,
+            quota=quota,
+            tax_treatment=command.tax_treatment,
+            **envelope(command),
+        )
+    ]
+
+
+def _takes_none(command: PostContribution, account: State) -> r.Refusal | None:
+    if account["status"] == "closed":
+        return r.AccountIsClosed(account=command.account)
+    if account["status"] == "frozen":
+        return r.AccountIsFrozen(account=command.account)
+    if "replaced_by" in account:
+        return r.AccountReplaced(account=command.account, replaced_by=account["replaced_by"])
+    if "duplicate" in account and account["duplicate"]["account_ids"][0] != command.account:
+        return r.AccountDuplicate(account=command.account, goes_on=account["duplicate"]["account_ids"][0])
+    if "ended_by" in account:
+        return r.ContributionsEnded(account=command.account, position=account["ended_by"])
+    return None
+
+
+def _over_cap(command: PostContribution, account: State, view: View) -> r.Refusal | None:
+    """The cap counts over all identities of the person, by the calendar year in which the money took effect."""
+    on = command.effective_on
+    cap = limit(QUOTA_RULE, on)
+    if cap is None:
+        return r.RuleNotInForce(rule=QUOTA_RULE, on=on.isoformat())
+    if (refusal := overflowing(account, command.amounts_fen)) is not None:
+        return refusal
+    used = used_fen(view, members_of(view, account["sid"]), on.year)
+    asked = sum(command.amounts_fen.values())
+    if used + asked > cap.value:
+        left = max(cap.value - used, 0)
+        return r.YearlyCapExceeded(rule=cap.id, year=on.year, cap_fen=cap.value, left_fen=left, asked_fen=asked)
+    counter = view.quota(quota_id(account["sid"], on.year))
+    most = limit("ledger.quota.max_payments", on)
+    if counter is not None and most is not None and len(counter["entries"]) >= most.value:
+        return r.YearlyPaymentsExhausted(rule=most.id, max=most.value)
+    return None

@@ -1,0 +1,87 @@
+"""What a decision is: a pure function of a command and of what the entities it touches remember.
+
+1. A decider reads nothing but its command and the view; it has no clock, no database and no randomness.
+2. The view is complete: asking it for a memory that was not recalled raises NotRecalled, never gives an empty answer.
+3. An empty list of facts is an acceptance: the ledger already stands as asked, and nothing new is recorded.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from ledger.domain.commands import Command
+from ledger.domain.events import Fact
+from ledger.domain.refusals import Refusal
+
+State = dict[str, Any]
+Decision = list[Fact] | Refusal
+
+
+class NotRecalled(LookupError):
+    """A decision asked for a memory that was not recalled; the matter's `needs` must name it."""
+
+
+class View:
+    """The memories recalled under the head lock, by tag; None stands for an entity that nothing is known of."""
+
+    __slots__ = ("facts", "memories", "next_position")
+
+    def __init__(self) -> None:
+        """Start empty; the application fills in what it recalls and what it decides."""
+        self.memories: dict[str, State | None] = {}
+        self.facts: dict[int, Fact | None] = {}
+        self.next_position = 1
+
+    def _recalled(self, tag: str) -> State | None:
+        try:
+            return self.memories[tag]
+        except KeyError:
+            raise NotRecalled(tag) from None
+
+    def account(self, account: str) -> State | None:
+        """What the account remembers (`states.AccountState`)."""
+        return self._recalled("account:" + account)
+
+    def identity(self, sid: str) -> State | None:
+        """What the source identity remembers (`states.IdentityState`)."""
+        return self._recalled("identity:" + sid)
+
+    def quota(self, quota: str) -> State | None:
+        """What the yearly counter remembers (`states.QuotaState`)."""
+        return self._recalled("quota:" + quota)
+
+    def entry(self, position: int) -> State | None:
+        """What is remembered of the entry at a position (`states.EntryState`): whether it was reversed."""
+        return self._recalled(f"entry:{position}")
+
+    def fact(self, position: int) -> Fact | None:
+        """The fact at a position, recalled because a command names it."""
+        try:
+            return self.facts[position]
+        except KeyError:
+            raise NotRecalled(position) from None
+
+
+class Decider(Protocol):
+    """One command's decision. Its refusals come in the order in which the matter's `refuses` lists them."""
+
+    def __call__(self, command: Any, view: View, /) -> Decision:
+        """Return the facts that follow, or the first refusal that applies."""
+        ...
+
+
+Needs = Callable[[Any, View], Iterable[str]]
+"""Which further tags a decision needs, given what is recalled so far. Asked again until nothing new is named."""
+
+
+def envelope(command: Command) -> dict[str, Any]:
+    """The fields every fact takes over from its command."""
+    return {
+        "caused_by": command.caused_by,
+        "decided_at": command.decided_at,
+        "effective_on": command.effective_on,
+    }
+
+
+def lacks_approvers(command: Any, needed: int) -> bool:
+    """Whether fewer than `needed` persons other than the actor approve."""
+    return len(set(command.approvers) - {command.actor}) < needed

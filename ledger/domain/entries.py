@@ -1,0 +1,60 @@
+"""Guards that several money matters share, each answering with the refusal that applies, or None."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+
+from ledger.domain.calendar import beijing_date
+from ledger.domain.commands import Command
+from ledger.domain.decider import State
+from ledger.domain.money import MAX_FEN, all_positive
+from ledger.domain.refusals import (
+    AmountNotPositive,
+    AmountTooLarge,
+    BalanceInsufficient,
+    EffectiveBeforeOpening,
+    EffectiveDateAbsurd,
+    PartUnknown,
+    Refusal,
+)
+from ledger.domain.rulebook import limit
+
+
+def wrong_date(command: Command, account: State | None = None) -> Refusal | None:
+    """EffectiveDateAbsurd, then EffectiveBeforeOpening. The bounds are house rules, dated rows of the rulebook."""
+    effective_on = command.effective_on
+    earliest = limit("ledger.effective.earliest", effective_on)
+    ahead = limit("ledger.effective.max_days_ahead", effective_on)
+    if earliest is None or ahead is None or effective_on.toordinal() < earliest.value:
+        return EffectiveDateAbsurd(effective_on=effective_on.isoformat())
+    if effective_on > beijing_date(command.decided_at) + timedelta(days=ahead.value):
+        return EffectiveDateAbsurd(effective_on=effective_on.isoformat(), max_days_ahead=ahead.value)
+    if account is not None and effective_on < date.fromisoformat(account["opened_on"]):
+        return EffectiveBeforeOpening(effective_on=effective_on.isoformat(), opened_on=account["opened_on"])
+    return None
+
+
+def wrong_amounts(amounts: Mapping[str, int], parts: frozenset[str]) -> Refusal | None:
+    """PartUnknown, then AmountNotPositive."""
+    for part in amounts:
+        if part not in parts:
+            return PartUnknown(part=part, parts=sorted(parts))
+    if not all_positive(amounts.values()):
+        return AmountNotPositive(amounts_fen=dict(amounts))
+    return None
+
+
+def overdrawn(account: State, amounts: Mapping[str, int]) -> Refusal | None:
+    """BalanceInsufficient, naming the first part that holds too little."""
+    balances = account["balances_fen"]
+    for part, fen in amounts.items():
+        if balances[part] < fen:
+            return BalanceInsufficient(part=part, balance_fen=balances[part], asked_fen=fen)
+    return None
+
+
+def overflowing(account: State, amounts: Mapping[str, int]) -> Refusal | None:
+    """AmountTooLarge, where the account's whole turnover would pass what every reader keeps exact."""
+    total = sum(amounts.values())
+    if sum(account["balances_fen"].values()) + total > MAX_FEN or max(account["totals_fen"].values()) + total > MAX_FEN:
+        return AmountTooLarge(max_fen=MAX_FEN)
+    return None

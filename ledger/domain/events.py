@@ -1,0 +1,325 @@
+"""The facts: every kind of change that the ledger can record, each one immutable event.
+
+1. A fact's stored type is its bare class name, for ever; an older shape is read through an upcast with a golden sample.
+2. A fact is stored in one spelling: JSON with sorted ASCII keys, no spaces, absent fields left out, money in integer fen.
+3. Amounts are positive; the event's name gives the direction.
+4. Unknown fields are refused on reading. There is no free-text field: reasons are codes, evidence is a reference.
+5. A fact's tags derive from its typed identifiers (`identifiers.tags_of`).
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
+
+from ledger.domain.calendar import Period
+from ledger.domain.identifiers import (
+    AccountId,
+    BreachId,
+    DistinctId,
+    EntryPosition,
+    EvidenceRef,
+    FlagId,
+    LinkId,
+    MergeId,
+    OneId,
+    QuotaId,
+    Sid,
+    Slug,
+    UnmergeId,
+)
+from ledger.domain.money import Amounts, Fen, FenOrZero
+
+Partition = list[list[Sid]]
+VerificationTier = Literal["unverified", "two_factor", "three_factor", "four_factor", "chip_read", "liveness"]
+TaxTreatment = Literal["pre_tax", "post_tax"]
+LinkBasis = Literal["document", "model"]
+MergeBasis = Literal["steward", "customer", "migration"]
+UnmergeCause = Literal["false_match", "fraud", "id_correction", "customer_request"]
+Voids = Literal["from_start", "from_date"]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+class Record:
+    """A value frozen to the type checker, without the cost of a frozen dataclass at run time (1.3 against 0.4 us)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __init_subclass__(cls, *, abstract: bool = False) -> None:
+        """Make the class a dataclass whose fields stand in alphabetical order, as its JSON must."""
+        if abstract:
+            return
+        inherited = {k: v for base in reversed(cls.__mro__[1:]) for k, v in vars(base).get("__annotations__", {}).items()}
+        cls.__annotations__ = dict(sorted((inherited | vars(cls).get("__annotations__", {})).items()))
+        dataclass(kw_only=True)(cls)
+
+
+class Fact(Record, abstract=True):
+    """What all facts carry. The journal adds position, recorded_at, command_id and actor."""
+
+    caused_by: int | None = None
+    decided_at: AwareDatetime
+    effective_on: date
+
+
+class Link(Record):
+    """An assertion, with its evidence, that two source identities are one person."""
+
+    effective_from: date
+    evidence_ref: EvidenceRef
+    link_id: LinkId
+    model_version: Slug | None = None
+    score_id: Slug | None = None
+    sid_a: Sid
+    sid_b: Sid
+    weight: str | None = None
+
+
+class CannotLink(Record):
+    """An assertion that two source identities are not one person."""
+
+    distinct_id: DistinctId
+    sid_a: Sid
+    sid_b: Sid
+
+
+class SourceIdentityRegistered(Fact):
+    """A source system's person becomes known here, under that system's own pseudonymous number."""
+
+    one_id: OneId
+    provider: Slug
+    sid: Sid
+    verification_tier: VerificationTier
+
+
+class AccountOpened(Fact):
+    account: AccountId
+    employer: Slug | None = None
+    institution: Slug
+    opened_on: date
+    plan: Slug | None = None
+    product: Slug
+    replaces: AccountId | None = None
+    sid: Sid
+
+
+class ContributionPosted(Fact):
+    """Money came in. `quota` names the counter it uses up, where the product has a yearly cap."""
+
+    account: AccountId
+    amounts_fen: Amounts
+    period: Period
+    quota: QuotaId | None = None
+    tax_treatment: TaxTreatment
+
+
+class ReturnsCredited(Fact):
+    account: AccountId
+    gains_fen: Amounts
+    losses_fen: Amounts
+    period: Period
+
+
+class FeeCharged(Fact):
+    account: AccountId
+    amounts_fen: Amounts
+    fee: Slug
+    period: Period
+
+
+class EmployerPartVested(Fact):
+    account: AccountId
+    amount_fen: Fen
+    from_part: Slug
+    reason: Slug
+    to_part: Slug
+
+
+class BalanceTransferred(Fact):
+    """One fact about two accounts: `amounts_fen` leave the parts of one, `credits_fen` reach the parts of the other."""
+
+    amounts_fen: Amounts
+    credits_fen: Amounts
+    from_account: AccountId
+    reason: Slug
+    rule: Slug
+    to_account: AccountId
+
+
+class BenefitPaid(Fact):
+    """A taxed payout to the person: `amounts_fen` by part add up to gross, which is tax plus net."""
+
+    account: AccountId
+    amounts_fen: Amounts
+    condition: str
+    ends_contributions: bool
+    gross_fen: Fen
+    net_fen: FenOrZero
+    tax_fen: FenOrZero
+
+
+class AccountFrozen(Fact):
+    account: AccountId
+    reason: Slug
+
+
+class AccountUnfrozen(Fact):
+    account: AccountId
+    reason: Slug
+
+
+class AccountClosed(Fact):
+    account: AccountId
+    reason: Slug
+
+
+Entry = ContributionPosted | ReturnsCredited | FeeCharged | EmployerPartVested | BalanceTransferred | BenefitPaid
+ENTRIES: dict[str, type[Entry]] = {
+    cls.__name__: cls
+    for cls in (ContributionPosted, ReturnsCredited, FeeCharged, EmployerPartVested, BalanceTransferred, BenefitPaid)
+}
+
+
+class ReversedEntry(Record):
+    """The entry that is negated, whole, so that the negation can be checked against this fact alone."""
+
+    benefit: BenefitPaid | None = None
+    contribution: ContributionPosted | None = None
+    fee: FeeCharged | None = None
+    returns: ReturnsCredited | None = None
+    transfer: BalanceTransferred | None = None
+    vesting: EmployerPartVested | None = None
+
+
+class EntryReversed(Fact):
+    """The exact negation of one earlier entry, linked to it."""
+
+    approvers: list[str]
+    breach_id: BreachId | None = None
+    entry: ReversedEntry
+    reason: Slug
+    reverses: EntryPosition
+
+
+class IdentitiesLinked(Fact):
+    """The matcher's decision that identities belong together."""
+
+    after: Partition
+    basis: LinkBasis
+    before: Partition
+    links: list[Link]
+
+
+class IdentitiesMerged(Fact):
+    """A human's decision that identities belong together."""
+
+    after: Partition
+    approvers: list[str]
+    basis: MergeBasis
+    before: Partition
+    links: list[Link]
+    merge_id: MergeId
+    reason: Slug
+
+
+class IdentitiesUnmerged(Fact):
+    """A person is parted into `target`; the links between parts are revoked and cannot-links keep them apart."""
+
+    approvers: list[str]
+    before: Partition
+    cannot_links: list[CannotLink]
+    cause: UnmergeCause
+    revokes: list[LinkId]
+    target: Partition
+    unmerge_id: UnmergeId
+    voids: Voids
+
+
+class DistinctDeclared(Fact):
+    approvers: list[str]
+    distinct_id: DistinctId
+    reason: Slug
+    sid_a: Sid
+    sid_b: Sid
+
+
+class DistinctWithdrawn(Fact):
+    approvers: list[str]
+    distinct_ids: list[DistinctId]
+    reason: Slug
+    sid_a: Sid
+    sid_b: Sid
+
+
+class LimitBreachRecorded(Fact):
+    """A merge put one person above a yearly cap. The excess falls on the latest postings, `contributing_positions`."""
+
+    breach_id: BreachId
+    contributing_positions: list[int]
+    excess_fen: Fen
+    rule: Slug
+    sids: list[Sid]
+    total_fen: Fen
+    year: int
+
+
+class LimitBreachRescinded(Fact):
+    breach_id: BreachId
+    rule: Slug
+    sids: list[Sid]
+    year: int
+
+
+class DuplicateAccountFlagged(Fact):
+    """One person holds a product twice. The first of `account_ids` goes on; the later ones take no contributions."""
+
+    account_ids: list[AccountId]
+    flag_id: FlagId
+
+
+class DuplicateAccountRescinded(Fact):
+    account_ids: list[AccountId]
+    flag_id: FlagId
+
+
+class CompensationRequired(Fact):
+    """A decision taken about a merged person does not stand after the unmerge, and money has to be made good."""
+
+    decision_position: EntryPosition
+    quota: QuotaId
+    reason: Slug
+
+
+FACTS: dict[str, type[Fact]] = {cls.__name__: cls for cls in Fact.__subclasses__()}
+_ADAPTERS: dict[type[Fact], TypeAdapter[Any]] = {cls: TypeAdapter(cls) for cls in FACTS.values()}
+_LISTS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(list[cls]) for name, cls in FACTS.items()}  # type: ignore[valid-type]
+_SERIALIZERS = {cls: adapter.serializer for cls, adapter in _ADAPTERS.items()}
+
+
+class FactUnreadable(ValueError):
+    """The journal holds a fact whose type or fields this version does not know; upgrade the program that reads it."""
+
+
+def encode(fact: Fact) -> bytes:
+    """The fact's own fields in the one stored spelling."""
+    encoded: bytes = _SERIALIZERS[type(fact)].to_json(fact, exclude_none=True)
+    return encoded
+
+
+def decode(type_name: str, data: bytes) -> Fact:
+    """Read one stored fact. Raises FactUnreadable."""
+    return decode_many(type_name, [data])[0]
+
+
+def decode_many(type_name: str, datas: list[bytes]) -> list[Fact]:
+    """Read many stored facts of one type in one call. Raises FactUnreadable."""
+    adapter = _LISTS.get(type_name)
+    if adapter is None:
+        raise FactUnreadable(type_name)
+    try:
+        found: list[Fact] = adapter.validate_json(b"[" + b",".join(datas) + b"]")
+    except ValueError as error:
+        message = f"{type_name}: {error}"
+        raise FactUnreadable(message) from error
+    return found

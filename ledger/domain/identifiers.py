@@ -1,0 +1,131 @@
+"""Typed identifiers: the type of a field says which entity it names, and a fact's tags derive from that alone.
+
+1. An identifier holds no control character, no space and no comma, so it can stand in a tag, a leaf and a list.
+2. A source identity (sid) is a pseudonym: a source key that is itself a valid resident ID number is refused.
+3. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
+"""
+
+import hashlib
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+RESIDENT_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+RESIDENT_ID_CHECKS = "10X98765432"
+
+
+@dataclass(frozen=True)
+class Names:
+    """Marks an identifier type with the kind of entity it names: the part of the tag before the colon."""
+
+    kind: str
+
+
+def is_resident_id(number: str) -> bool:
+    """Whether 18 characters form a valid resident ID number (GB 11643-1999: ISO 7064 MOD 11-2 check digit)."""
+    if len(number) != 18 or not (number[:17].isascii() and number[:17].isdigit()):
+        return False
+    total = sum(int(digit) * weight for digit, weight in zip(number[:17], RESIDENT_ID_WEIGHTS, strict=True))
+    return RESIDENT_ID_CHECKS[total % 11] == number[17].upper()
+
+
+def _pseudonymous(sid: str) -> str:
+    key = sid.partition(":")[2]
+    if is_resident_id(key):
+        message = "a source key must be a pseudonym, and this is a resident ID number; send the system's own person number"
+        raise ValueError(message)
+    return sid
+
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+SourceSystem = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+Actor = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}:[A-Za-z0-9._-]{1,95}$")]
+EvidenceRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
+OneId = Annotated[str, StringConstraints(pattern=r"^P[0-9A-F]{16}$")]
+
+Sid = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    AfterValidator(_pseudonymous),
+    Names("identity"),
+]
+AccountId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Names("account")]
+EntryPosition = Annotated[int, Field(strict=True, ge=1, lt=2**53), Names("entry")]
+QuotaId = Annotated[str, Names("quota")]
+LinkId = Annotated[str, Names("link")]
+DistinctId = Annotated[str, Names("distinct")]
+MergeId = Annotated[str, Names("merge")]
+UnmergeId = Annotated[str, Names("unmerge")]
+BreachId = Annotated[str, Names("breach")]
+FlagId = Annotated[str, Names("flag")]
+
+QUOTA_RULE = "pp.cap.year"
+
+
+def quota_id(sid: str, year: int) -> str:
+    """The counter of one source identity's personal pension contributions in one calendar year."""
+    return f"{sid}/{QUOTA_RULE}/{year}"
+
+
+def derived_id(prefix: str, *parts: object) -> str:
+    """A stable id made from what it identifies, so that replay and refold give the same one."""
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return f"{prefix}{digest[:16].upper()}"
+
+
+def one_id_of(sid: str) -> str:
+    """The one_id born with a source identity; it never changes and is never reused."""
+    return derived_id("P", "one-id/v1", sid)
+
+
+Extract = Callable[[Any], Iterator[str]]
+
+
+def _extractor(annotation: object) -> Extract | None:
+    """How to find the tags inside a value of this type, or None if no identifier can be in it."""
+    if get_origin(annotation) is Annotated:
+        base, *extras = get_args(annotation)
+        for extra in extras:
+            if isinstance(extra, Names):
+                prefix = extra.kind + ":"
+                return lambda value: iter((f"{prefix}{value}",))
+        return _extractor(base)
+    origin = get_origin(annotation)
+    if origin is Union or origin is types.UnionType:
+        return _union_extractor(annotation)
+    if origin in (list, tuple):
+        inner = next((found for arg in get_args(annotation) if (found := _extractor(arg))), None)
+        return (lambda values: (tag for value in values for tag in inner(value))) if inner else None
+    if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
+        return lambda value: iter(tags_of(value))
+    return None
+
+
+def _union_extractor(annotation: object) -> Extract | None:
+    members = [arg for arg in get_args(annotation) if arg is not type(None)]
+    found = [extract for arg in members if (extract := _extractor(arg))]
+    if not found:
+        return None
+    if len(members) > 1 and any(get_origin(arg) is Annotated for arg in members):
+        message = f"a union of identifier types cannot be told apart: {annotation}"
+        raise TypeError(message)
+    extract = found[0]
+    return lambda value: iter(()) if value is None else extract(value)
+
+
+@cache
+def _plan(cls: type) -> tuple[tuple[str, Extract], ...]:
+    hints = get_type_hints(cls, include_extras=True)
+    names = [field.name for field in fields(cls)] if is_dataclass(cls) else sorted(hints)
+    return tuple((name, extract) for name in names if (extract := _extractor(hints[name])))
+
+
+def tags_of(record: Any) -> list[str]:
+    """The tags of a fact or command: one for each entity it mentions, in field order, none twice."""
+    tags = [tag for name, extract in _plan(type(record)) for tag in extract(getattr(record, name))]
+    return tags if len(tags) == 1 else list(dict.fromkeys(tags))

@@ -1,0 +1,32 @@
+"""Money is integer fen (1 yuan = 100 fen), below 2**53 so that every JSON reader keeps it exact."""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+MAX_FEN = 2**53 - 1
+MAX_AMOUNT_FEN = 10**13
+
+# A command may carry an amount of any sign: the decider refuses it with a code, where a parser would only say "invalid".
+AskedFen = Annotated[int, Field(strict=True, ge=-MAX_AMOUNT_FEN, le=MAX_AMOUNT_FEN)]
+Fen = Annotated[int, Field(strict=True, gt=0, le=MAX_FEN)]
+FenOrZero = Annotated[int, Field(strict=True, ge=0, le=MAX_FEN)]
+PartCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")]
+AskedAmounts = Annotated[dict[PartCode, AskedFen], Field(max_length=16)]
+Amounts = dict[str, Fen]
+
+
+def in_order(amounts: Mapping[str, int]) -> dict[str, int]:
+    """The same amounts with their parts in alphabetical order, the one spelling in which facts are stored."""
+    return dict(sorted(amounts.items())) if len(amounts) > 1 else dict(amounts)
+
+
+def all_positive(amounts: Iterable[int]) -> bool:
+    """Whether there is at least one amount and none is zero or less."""
+    found = False
+    for fen in amounts:
+        if fen <= 0:
+            return False
+        found = True
+    return found

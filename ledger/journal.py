@@ -1,0 +1,343 @@
+"""The event store: one append-only log with gapless positions, and the one door to the `eventsourcing` library.
+
+1. Positions run 1..n without a gap, in commit order: every append locks the head row first and raises it.
+2. A reader never sees a position before all lower ones are visible; so following by position misses nothing.
+3. The journal is a `DCBRecorder` and this module a persistence module of the library: PERSISTENCE_MODULE=ledger.journal.
+4. NOTIFY is a hint only. A subscription also polls, and survives the loss of its connections.
+
+Locking: `lock` takes the head row FOR UPDATE in a statement of its own and only then reads size and clock, so both are
+those of the moment after the wait. The lock ends with the transaction.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+import psycopg
+from eventsourcing.dcb.api import (
+    DCBAppendCondition,
+    DCBEvent,
+    DCBQuery,
+    DCBQueryItem,
+    DCBReadResponse,
+    DCBRecorder,
+    DCBSequencedEvent,
+)
+from eventsourcing.dcb.persistence import DCBInfrastructureFactory, DCBListenNotifySubscription
+from eventsourcing.dcb.popo import SimpleDCBReadResponse
+from eventsourcing.persistence import IntegrityError, ProgrammingError, TrackingRecorder
+from psycopg.rows import TupleRow
+
+from ledger.database import Database, open_database
+from ledger.domain.calendar import beijing_date
+from ledger.settings import Settings
+
+Connection = psycopg.Connection[TupleRow]
+Cursor = psycopg.Cursor[TupleRow]
+
+CHANNEL = "ledger_journal"
+POLL_S = 1.0
+RECONNECT_S = 0.2
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+MAX_TAG_CHARACTERS = 512
+
+LOCK_HEAD = b"SELECT FROM head FOR UPDATE"
+
+READ_HEAD = b"SELECT size, greatest(clock_timestamp(), recorded_at) FROM head"
+
+APPEND = rb"""
+WITH raised AS (
+    UPDATE head
+    SET size = %(size)s, recorded_at = %(recorded_at)s
+), recorded AS (
+    INSERT INTO event (position, type, data, tags, effective_on, recorded_at, command_id, actor)
+    SELECT
+        %(after)s + ordinality,
+        type,
+        {data},
+        coalesce(string_to_array(tags, E'\x1f'), '{{}}'),
+        effective_on,
+        %(recorded_at)s,
+        command_id,
+        actor
+    FROM unnest(
+        string_to_array(%(types)s, E'\x1e'),
+        string_to_array(%(datas)s, E'\x1e'),
+        string_to_array(%(tags)s, E'\x1e'),
+        string_to_array(%(effective_on)s, ';')::date[],
+        string_to_array(%(command_ids)s, E'\x1e'),
+        string_to_array(%(actors)s, E'\x1e')
+    ) WITH ORDINALITY AS fact (type, data, tags, effective_on, command_id, actor, ordinality)
+), tagged AS (
+    INSERT INTO event_tag (tag, position)
+    SELECT tag, position
+    FROM unnest(
+        string_to_array(%(tag)s, E'\x1e'),
+        string_to_array(%(tagged)s, ';')::bigint[]
+    ) AS mention (tag, position)
+)
+INSERT INTO command (command_id, digest, first_position, last_position, refusal, received_at)
+SELECT
+    command_id,
+    substr(%(digests)s, (ordinality * 32 - 31)::int, 32),
+    first_position,
+    last_position,
+    refusal,
+    %(recorded_at)s
+FROM unnest(
+    string_to_array(%(received)s, E'\x1e'),
+    string_to_array(%(first)s, ';', '')::bigint[],
+    string_to_array(%(last)s, ';', '')::bigint[],
+    string_to_array(%(refusals)s, E'\x1e', '')::jsonb[]
+) WITH ORDINALITY AS answer (command_id, first_position, last_position, refusal, ordinality)
+"""
+APPEND_JSON = APPEND.replace(b"{data}", b"convert_to(data, 'UTF8')").replace(b"{{}}", b"{}")
+APPEND_BYTES = APPEND.replace(b"{data}", b"decode(data, 'hex')").replace(b"{{}}", b"{}")
+
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')".encode()
+NOTHING = b"SELECT"
+
+READ_AT = b"""
+SELECT position, type, data
+FROM event
+WHERE position = ANY (string_to_array(%s, ';')::bigint[])
+"""
+
+READ_ALL = b"""
+SELECT position, type, data, tags
+FROM event
+WHERE position > %(after)s
+ORDER BY position
+LIMIT %(limit)s
+"""
+
+# The rarest way to an item's events first: each item is answered by its tags' index entries, or by a scan in order.
+READ_MATCHING = b"""
+SELECT position, type, data, tags
+FROM event
+WHERE position > %(after)s AND ({matches})
+ORDER BY position
+LIMIT %(limit)s
+"""
+NO_LIMIT = 2**62
+
+
+class Head(NamedTuple):
+    """The end of the journal, as seen under its lock, and the database clock, which never lies before the last fact."""
+
+    size: int
+    now: datetime
+
+
+class Fact(NamedTuple):
+    """A decided fact as it is stored. `tags` hold no control characters; `data` is JSON text."""
+
+    type: str
+    data: str
+    tags: Sequence[str]
+    effective_on: date
+    command_id: str
+    actor: str
+
+
+class Answer(NamedTuple):
+    """The row of a command: its positions, or its refusal as JSON text, or neither where nothing was to be recorded."""
+
+    command_id: str
+    digest: bytes
+    first_position: int | None
+    last_position: int | None
+    refusal: str
+
+
+class AppendRefused(ValueError):
+    """An event cannot be stored as it is: types, tags and ids hold no control characters and at most 512 characters."""
+
+
+def lock(connection: Connection) -> Cursor:
+    """Take the head row; the cursor's one row is the Head. Ends with the transaction."""
+    connection.execute(LOCK_HEAD, prepare=True)
+    return connection.execute(READ_HEAD, prepare=True)
+
+
+def append(
+    connection: Connection,
+    *,
+    after: int,
+    recorded_at: datetime,
+    facts: Sequence[Fact],
+    answers: Sequence[Answer],
+    statement: bytes = APPEND_JSON,
+) -> None:
+    """Write facts at positions after+1.., their tags, and the rows of the commands, in one statement, under the lock."""
+    mentions = [(tag, str(after + i)) for i, fact in enumerate(facts, 1) for tag in fact.tags]
+    connection.execute(
+        statement,
+        {
+            "size": after + len(facts),
+            "recorded_at": recorded_at,
+            "after": after,
+            "types": "\x1e".join([fact.type for fact in facts]),
+            "datas": "\x1e".join([fact.data for fact in facts]),
+            "tags": "\x1e".join(["\x1f".join(fact.tags) for fact in facts]),
+            "effective_on": ";".join([fact.effective_on.isoformat() for fact in facts]),
+            "command_ids": "\x1e".join([fact.command_id for fact in facts]),
+            "actors": "\x1e".join([fact.actor for fact in facts]),
+            "tag": "\x1e".join([tag for tag, _ in mentions]),
+            "tagged": ";".join([position for _, position in mentions]),
+            "digests": b"".join([answer.digest for answer in answers]),
+            "received": "\x1e".join([answer.command_id for answer in answers]),
+            "first": ";".join(["" if a.first_position is None else str(a.first_position) for a in answers]),
+            "last": ";".join(["" if a.last_position is None else str(a.last_position) for a in answers]),
+            "refusals": "\x1e".join([answer.refusal for answer in answers]),
+        },
+        prepare=True,
+    )
+
+
+def settle(connection: Connection, *, wake: bool) -> None:
+    """Wake those who follow, once the transaction commits, and wait until the server has done all it was sent.
+
+    To wait by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket did not take yet,
+    and hangs.
+    """
+    connection.execute(NOTIFY if wake else NOTHING, prepare=True).fetchone()
+
+
+def facts_at(connection: Connection, positions: Iterable[int]) -> Cursor:
+    """Ask for type and data at these positions; the cursor's rows are (position, type, data)."""
+    return connection.execute(READ_AT, (";".join(map(str, positions)),), prepare=True)
+
+
+class Journal(DCBRecorder):
+    """The journal under the library's interface. Its plain events get honest defaults for our further columns."""
+
+    def __init__(self, database: Database) -> None:
+        """Read and append through the database's pool."""
+        self.database = database
+
+    def read(
+        self, query: DCBQuery | None = None, *, after: int | None = None, limit: int | None = None
+    ) -> DCBReadResponse:
+        """Events in position order. `head` is the journal's end, or with a limit the last position given."""
+        with self.database.connection() as connection, connection.pipeline():
+            # The head is read first: an event that comes in between is then given, never skipped.
+            size = connection.execute(b"SELECT size FROM head", prepare=True)
+            rows = _select(connection, query, after=after or 0, limit=limit).fetchall()
+            row = size.fetchone()
+        events = [_sequenced(found) for found in rows]
+        last = events[-1].position if events else None
+        head = last if limit is not None else max(row[0] if row else 0, last or 0) or None
+        return SimpleDCBReadResponse(iter(events), head)
+
+    def append(self, events: Sequence[DCBEvent], condition: DCBAppendCondition | None = None) -> int:
+        """Append all events at once and return the last position. Raises the library's IntegrityError."""
+        if not events:
+            message = "there must be at least one event to append"
+            raise ProgrammingError(message)
+        for event in events:
+            _check_storable(event)
+        with self.database.connection() as connection, connection.transaction():
+            row = lock(connection).fetchone()
+            assert row is not None
+            size, now = row
+            if condition is not None:
+                query, after = condition.fail_if_events_match, condition.after or 0
+                if _select(connection, query, after=after, limit=1).fetchone() is not None:
+                    raise IntegrityError(condition)
+            facts = [
+                Fact(
+                    type=event.type,
+                    data=event.data.hex(),
+                    tags=list(dict.fromkeys(event.tags)),
+                    effective_on=beijing_date(now),
+                    command_id=f"recorder/{size + i}",
+                    actor="system:recorder",
+                )
+                for i, event in enumerate(events, 1)
+            ]
+            append(connection, after=size, recorded_at=now, facts=facts, answers=(), statement=APPEND_BYTES)
+            settle(connection, wake=True)
+        return int(size) + len(events)
+
+    def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> "JournalSubscription":
+        """Follow the journal from a position; blocks at its end and goes on when more is appended."""
+        return JournalSubscription(self, query=query, after=after)
+
+
+def _check_storable(event: DCBEvent) -> None:
+    for text in (event.type, *event.tags):
+        if not text or len(text) > MAX_TAG_CHARACTERS or CONTROL_CHARACTERS.search(text):
+            raise AppendRefused(AppendRefused.__doc__, text[:80])
+
+
+def _select(connection: Connection, query: DCBQuery | None, *, after: int, limit: int | None) -> Cursor:
+    arguments: dict[str, Any] = {"after": after, "limit": NO_LIMIT if limit is None else limit}
+    if query is None or not query.items:
+        return connection.execute(READ_ALL, arguments, prepare=True)
+    matches = [_match(item, number, arguments) for number, item in enumerate(query.items)]
+    statement = READ_MATCHING.replace(b"{matches}", b" OR ".join(matches))
+    return connection.execute(statement, arguments, binary=False)
+
+
+def _match(item: DCBQueryItem, number: int, arguments: dict[str, Any]) -> bytes:
+    """The condition of one query item: one of its types, if any are named, and all of its tags."""
+    parts: list[str] = []
+    if item.types:
+        arguments[f"types{number}"] = item.types
+        parts.append(f"type = ANY (%(types{number})s)")
+    for tag_number, tag in enumerate(item.tags):
+        arguments[f"tag{number}_{tag_number}"] = tag
+        parts.append(
+            "position IN (SELECT position FROM event_tag "
+            f"WHERE tag = %(tag{number}_{tag_number})s AND position > %(after)s)"
+        )
+    return ("(" + (" AND ".join(parts) or "true") + ")").encode()
+
+
+def _sequenced(row: TupleRow) -> DCBSequencedEvent:
+    position, type_name, data, tags = row
+    return DCBSequencedEvent(event=DCBEvent(type=type_name, data=bytes(data), tags=tags), position=position)
+
+
+class JournalSubscription(DCBListenNotifySubscription[Journal]):
+    """Follows by position. Listening only shortens the wait: whatever befalls its connections, it polls and goes on."""
+
+    def __init__(self, recorder: Journal, query: DCBQuery | None = None, after: int | None = None) -> None:
+        """Start to pull and to listen."""
+        super().__init__(recorder=recorder, query=query, after=after)
+        self._listening = threading.Thread(target=self._listen, name="journal-listen", daemon=True)
+        self._listening.start()
+
+    def __exit__(self, *args: object, **kwargs: Any) -> None:
+        """Stop both threads and wait for them."""
+        super().__exit__(*args, **kwargs)
+        self._listening.join()
+
+    def _pull(self) -> None:
+        """Read on from the last position; a lost connection is tried again, until the subscription is stopped."""
+        while not self._has_been_stopped:
+            try:
+                super()._pull()
+            except psycopg.OperationalError:
+                threading.Event().wait(RECONNECT_S)
+            else:
+                return
+
+    def _listen(self) -> None:
+        while not self._has_been_stopped:
+            try:
+                with self._recorder.database.connect(autocommit=True) as connection:
+                    connection.execute(f"LISTEN {CHANNEL}".encode())
+                    self._has_been_notified.set()
+                    while not self._has_been_stopped:
+                        for _ in connection.notifies(timeout=POLL_S, stop_after=1):
+                            pass
+                        self._has_been_notified.set()
+            except psycopg.OperationalError:
+                self._has_been_notified.set()
+                threading.Event().wait(RECONNECT_S)

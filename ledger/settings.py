@@ -1,0 +1,91 @@
+"""Every setting of the ledger, typed, read once from the environment (prefix `LEDGER_`).
+
+Run as a program, this module prints the table that stands in the README.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LEDGER_"
+
+
+class Settings(BaseSettings):
+    """What a deployment may choose. A misspelt `LEDGER_` variable is an error, not a default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="PostgreSQL 15 to 18, as the role `ledger_app`. "
+        "Unset: a PostgreSQL of our own is started in the data folder.",
+    )
+    admin_database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="The same database as its owner with CREATEROLE, or as a superuser; "
+        "only `ledger migrate` uses it. Unset: `LEDGER_DATABASE_URL`.",
+    )
+    data_folder: Path = Field(
+        default=Path(".ledger"),
+        description="Where our own PostgreSQL keeps its data; relative to the current folder.",
+    )
+    pool_size: int = Field(
+        default=8,
+        ge=1,
+        le=90,
+        description="Most database connections that one process holds open.",
+    )
+    lock_timeout_ms: int = Field(
+        default=10_000,
+        ge=0,
+        description="Longest wait for a lock, such as the journal's head; 0 waits for ever.",
+    )
+    statement_timeout_ms: int = Field(
+        default=300_000,
+        ge=0,
+        description="Longest run of one SQL statement; 0 lets it run for ever.",
+    )
+    shared_buffers_mb: int | None = Field(
+        default=None,
+        ge=16,
+        description="Page cache of our own PostgreSQL. "
+        "Unset: a quarter of the memory, from 128 to 4096.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_unknown_variables(self) -> Self:
+        known = {variable_name(field) for field in type(self).model_fields}
+        unknown = sorted(
+            name
+            for name in os.environ
+            if name.upper().startswith(PREFIX) and name.upper() not in known
+        )
+        if unknown:
+            message = f"no such setting: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            raise ValueError(message)
+        return self
+
+
+def variable_name(field: str) -> str:
+    """Name of the environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def readme_table() -> str:
+    """Render every setting as a Markdown table."""
+    lines = ["| Variable | Default | Meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{variable_name(name)}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(readme_table(), end="")  # noqa: T201  printing is what this program is for

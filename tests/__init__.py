@@ -1,0 +1,1 @@
+"""Tests: a name or a docstring is the rule that is checked."""

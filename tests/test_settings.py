@@ -1,0 +1,50 @@
+"""Settings come from the environment, typed, and nothing misspelt passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ledger.settings import Settings, readme_table
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_environment_sets_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDGER_POOL_SIZE", "3")
+    assert Settings().pool_size == 3
+
+
+def test_a_misspelt_variable_is_an_error_that_names_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LEDGER_DATABSE_URL", "x")
+    with pytest.raises(
+        ValidationError, match=r"LEDGER_DATABSE_URL; known are .*LEDGER_DATABASE_URL"
+    ):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LEDGER_POOL_SIZE", "0"), ("LEDGER_LOCK_TIMEOUT_MS", "soon")]
+)
+def test_a_value_out_of_bounds_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_passwords_in_addresses_are_not_shown() -> None:
+    assert "secret" not in repr(Settings(database_url="postgresql://u:secret@h/d"))
+
+
+def test_every_setting_has_a_description() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_readme_has_the_table_of_all_settings() -> None:
+    assert readme_table() in README.read_text(encoding="utf-8")
