@@ -227,9 +227,7 @@ class _Posting:
         first = view.next_position
         for fact in decision:
             position = view.next_position
-            tags = apply(view, fact, position)
-            for tag in tags:
-                self._touched[tag] = position
+            tags = apply(view, fact, position, self._touched)
             self._facts.append(
                 journal.Fact(
                     type(fact).__name__, encode(fact).decode(), tags, fact.effective_on, command_id, command.actor

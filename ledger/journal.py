@@ -11,9 +11,8 @@ those of the moment after the wait. The lock ends with the transaction.
 
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -34,7 +33,7 @@ from psycopg.rows import TupleRow
 
 from ledger.database import Database, open_database
 from ledger.domain.calendar import beijing_date
-from ledger.settings import Settings
+from ledger.settings import Settings, variable_name
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
@@ -341,3 +340,23 @@ class JournalSubscription(DCBListenNotifySubscription[Journal]):
             except psycopg.OperationalError:
                 self._has_been_notified.set()
                 threading.Event().wait(RECONNECT_S)
+
+
+class Factory(DCBInfrastructureFactory[TrackingRecorder]):
+    """What the library looks for in a persistence module. Settings come from the application's environment."""
+
+    def dcb_recorder(self) -> DCBRecorder:
+        """The journal of the database that the `LEDGER_` settings name, opened on first use."""
+        if not hasattr(self, "_journal"):
+            names = {variable_name(field): field for field in Settings.model_fields}
+            given = {field: value for name, field in names.items() if (value := self.env.get(name))}
+            self._opened = ExitStack()
+            self._journal = Journal(self._opened.enter_context(open_database(Settings.model_validate(given))))
+        return self._journal
+
+    def close(self) -> None:
+        """Close the database, and stop our own server if nobody else uses it."""
+        if hasattr(self, "_journal"):
+            self._opened.close()
+            del self._journal
+        super().close()

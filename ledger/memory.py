@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledger.domain.decider import State
-from ledger.domain.states import remembers, spell, unspell
+from ledger.domain.states import spell, unspell
 
 Cursor = psycopg.Cursor[TupleRow]
 Connection = psycopg.Connection[TupleRow]
@@ -81,10 +81,9 @@ def store(
     old: list[tuple[str, int, str]] = []
     new: list[tuple[str, int, str]] = []
     for tag, position in touched.items():
-        state = memories.get(tag)
-        if state is None:
-            assert not remembers(tag), f"{tag} was touched and remembers nothing"
-        elif (address := addresses.get(tag)) is not None:
+        state = memories[tag]
+        assert state is not None, f"{tag} was touched and remembers nothing"
+        if (address := addresses.get(tag)) is not None:
             old.append((address, position, spell(state)))
         else:
             new.append((tag, position, spell(state)))

@@ -9,7 +9,7 @@ from ledger.domain.decider import Decider, Decision, Needs, NotRecalled, View
 from ledger.domain.events import Fact
 from ledger.domain.identifiers import tags_of
 from ledger.domain.refusals import Refusal
-from ledger.domain.states import evolve, remembers
+from ledger.domain.states import fold_of
 
 
 class Matter(NamedTuple):
@@ -50,15 +50,22 @@ def decide(command: c.Command, view: View) -> Decision:
     return MATTERS[type(command)].decide(command, view)
 
 
-def apply(view: View, fact: Fact, position: int) -> list[str]:
-    """Fold a decided fact into the view, so that the next decision sees it; its tags are returned."""
+def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> list[str]:
+    """Fold a decided fact into the view, so that the next decision sees it; its tags are returned.
+
+    `touched` learns, for each memory that changed, the position folded in last. Raises NotRecalled.
+    """
     tags = tags_of(fact)
     memories = view.memories
+    fact_type = fact.__class__
     for tag in tags:
-        if tag in memories:
-            memories[tag] = evolve(memories[tag], fact, position, tag)
-        elif remembers(tag):
-            raise NotRecalled(tag)
+        found = fold_of(tag, fact_type)
+        if found is not None:
+            fold, key = found
+            if tag not in memories:
+                raise NotRecalled(tag)
+            memories[tag] = fold(memories[tag], fact, position, key)
+            touched[tag] = position
     view.facts[position] = fact
     view.next_position = position + 1
     return tags

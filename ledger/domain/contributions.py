@@ -52,7 +52,7 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
     refusal = (
         wrong_amounts(amounts, product.contribution_parts)
         or wrong_date(command, account)
-        or (_over_cap(command, account, view) if product.one_per_person else overflowing(account, amounts))
+        or (_over_cap(command, account, view) if product.one_per_person else overflowing(account, amounts, "contributions"))
     )
     if refusal is not None:
         return refusal
@@ -89,7 +89,7 @@ def _over_cap(command: PostContribution, account: State, view: View) -> r.Refusa
     cap = limit(QUOTA_RULE, on)
     if cap is None:
         return r.RuleNotInForce(rule=QUOTA_RULE, on=on.isoformat())
-    if (refusal := overflowing(account, command.amounts_fen)) is not None:
+    if (refusal := overflowing(account, command.amounts_fen, "contributions")) is not None:
         return refusal
     used = used_fen(view, members_of(view, account["sid"]), on.year)
     asked = sum(command.amounts_fen.values())

@@ -1,7 +1,8 @@
 """Guards that several money matters share, each answering with the refusal that applies, or None."""
 
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from ledger.domain.calendar import beijing_date
 from ledger.domain.commands import Command
@@ -19,17 +20,26 @@ from ledger.domain.refusals import (
 from ledger.domain.rulebook import limit
 
 
-def wrong_date(command: Command, account: State | None = None) -> Refusal | None:
-    """EffectiveDateAbsurd, then EffectiveBeforeOpening. The bounds are house rules, dated rows of the rulebook."""
-    effective_on = command.effective_on
+@lru_cache(maxsize=1024)
+def _absurd(effective_on: date, decided_at: datetime) -> EffectiveDateAbsurd | None:
+    """Cached, because the commands of one batch share few dates and moments."""
     earliest = limit("ledger.effective.earliest", effective_on)
     ahead = limit("ledger.effective.max_days_ahead", effective_on)
     if earliest is None or ahead is None or effective_on.toordinal() < earliest.value:
         return EffectiveDateAbsurd(effective_on=effective_on.isoformat())
-    if effective_on > beijing_date(command.decided_at) + timedelta(days=ahead.value):
+    if effective_on > beijing_date(decided_at) + timedelta(days=ahead.value):
         return EffectiveDateAbsurd(effective_on=effective_on.isoformat(), max_days_ahead=ahead.value)
-    if account is not None and effective_on < date.fromisoformat(account["opened_on"]):
-        return EffectiveBeforeOpening(effective_on=effective_on.isoformat(), opened_on=account["opened_on"])
+    return None
+
+
+def wrong_date(command: Command, account: State | None = None) -> Refusal | None:
+    """EffectiveDateAbsurd, then EffectiveBeforeOpening. The bounds are house rules, dated rows of the rulebook."""
+    absurd = _absurd(command.effective_on, command.decided_at)
+    if absurd is not None or account is None:
+        return absurd
+    on = command.effective_on.isoformat()
+    if on < account["opened_on"]:
+        return EffectiveBeforeOpening(effective_on=on, opened_on=account["opened_on"])
     return None
 
 
@@ -52,9 +62,9 @@ def overdrawn(account: State, amounts: Mapping[str, int]) -> Refusal | None:
     return None
 
 
-def overflowing(account: State, amounts: Mapping[str, int]) -> Refusal | None:
-    """AmountTooLarge, where the account's whole turnover would pass what every reader keeps exact."""
-    total = sum(amounts.values())
-    if sum(account["balances_fen"].values()) + total > MAX_FEN or max(account["totals_fen"].values()) + total > MAX_FEN:
+def overflowing(account: State, amounts: Mapping[str, int], total: str) -> Refusal | None:
+    """AmountTooLarge, where a balance or the total to date would pass what every reader keeps exact."""
+    fen = sum(amounts.values())
+    if account["totals_fen"].get(total, 0) + fen > MAX_FEN or sum(account["balances_fen"].values()) + fen > MAX_FEN:
         return AmountTooLarge(max_fen=MAX_FEN)
     return None

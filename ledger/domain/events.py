@@ -314,11 +314,16 @@ def decode(type_name: str, data: bytes) -> Fact:
 
 def decode_many(type_name: str, datas: list[bytes]) -> list[Fact]:
     """Read many stored facts of one type in one call. Raises FactUnreadable."""
+    return decode_array(type_name, b"[" + b",".join(datas) + b"]")
+
+
+def decode_array(type_name: str, datas: bytes | str) -> list[Fact]:
+    """Read a JSON array of stored facts of one type. Raises FactUnreadable."""
     adapter = _LISTS.get(type_name)
     if adapter is None:
         raise FactUnreadable(type_name)
     try:
-        found: list[Fact] = adapter.validate_json(b"[" + b",".join(datas) + b"]")
+        found: list[Fact] = adapter.validate_json(datas)
     except ValueError as error:
         message = f"{type_name}: {error}"
         raise FactUnreadable(message) from error

@@ -46,7 +46,7 @@ SourceSystem = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 Actor = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}:[A-Za-z0-9._-]{1,95}$")]
 EvidenceRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
-OneId = Annotated[str, StringConstraints(pattern=r"^P[0-9A-F]{16}$")]
+OneId = Annotated[str, StringConstraints(pattern=r"^P[0-9A-F]{16}$"), Names("one_id")]
 
 Sid = Annotated[
     str,
@@ -118,14 +118,38 @@ def _union_extractor(annotation: object) -> Extract | None:
     return lambda value: iter(()) if value is None else extract(value)
 
 
+def _plain_kind(annotation: object) -> str | None:
+    """The kind of entity that a field names by itself, with or without None; None where it takes an extractor."""
+    members = [arg for arg in get_args(annotation) if arg is not type(None)]
+    if get_origin(annotation) in (Union, types.UnionType) and len(members) == 1:
+        return _plain_kind(members[0])
+    if get_origin(annotation) is not Annotated:
+        return None
+    return next((extra.kind for extra in get_args(annotation)[1:] if isinstance(extra, Names)), None)
+
+
 @cache
-def _plan(cls: type) -> tuple[tuple[str, Extract], ...]:
+def _plan(cls: type) -> tuple[tuple[str, str | None, Extract], ...]:
+    """For each field that can name entities: its name, the prefix of its tag if it is a plain identifier, how else."""
     hints = get_type_hints(cls, include_extras=True)
     names = [field.name for field in fields(cls)] if is_dataclass(cls) else sorted(hints)
-    return tuple((name, extract) for name in names if (extract := _extractor(hints[name])))
+    found = ((name, hints[name], _extractor(hints[name])) for name in names)
+    return tuple(
+        (name, None if (kind := _plain_kind(hint)) is None else kind + ":", extract)
+        for name, hint, extract in found
+        if extract is not None
+    )
 
 
 def tags_of(record: Any) -> list[str]:
     """The tags of a fact or command: one for each entity it mentions, in field order, none twice."""
-    tags = [tag for name, extract in _plan(type(record)) for tag in extract(getattr(record, name))]
-    return tags if len(tags) == 1 else list(dict.fromkeys(tags))
+    tags: list[str] = []
+    for name, prefix, extract in _plan(record.__class__):
+        value = getattr(record, name)
+        if value is None:
+            continue
+        if prefix is None:
+            tags += extract(value)
+        else:
+            tags.append(f"{prefix}{value}")
+    return tags if len(tags) < 2 else list(dict.fromkeys(tags))  # noqa: PLR2004 - two can be the same, one cannot

@@ -1,6 +1,6 @@
 """Money is integer fen (1 yuan = 100 fen), below 2**53 so that every JSON reader keeps it exact."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -22,11 +22,6 @@ def in_order(amounts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(amounts.items())) if len(amounts) > 1 else dict(amounts)
 
 
-def all_positive(amounts: Iterable[int]) -> bool:
+def all_positive(amounts: Collection[int]) -> bool:
     """Whether there is at least one amount and none is zero or less."""
-    found = False
-    for fen in amounts:
-        if fen <= 0:
-            return False
-        found = True
-    return found
+    return bool(amounts) and min(amounts) > 0

@@ -42,7 +42,7 @@ def credit_returns(command: CreditReturns, view: View) -> Decision:
     refusal = (
         wrong_amounts(gains | losses, parts)
         or wrong_date(command, account)
-        or overflowing(account, gains)
+        or overflowing(account, gains, "returns")
         or overdrawn(account, losses)
     )
     if refusal is not None:

@@ -67,18 +67,17 @@ class QuotaState(TypedDict):
 
 Fold = Callable[[Any, Any, int, str], State]
 TOTALS = ("benefits", "contributions", "fees", "returns", "transferred_in", "transferred_out")
+"""The totals to date; one that nothing was ever added to is absent."""
 
 
 def _moved(account: State, amounts: Mapping[str, int], sign: int, total: str, total_fen: int) -> State:
     """Add signed amounts to the parts, and `total_fen` to one of the totals to date."""
-    balances = account["balances_fen"].copy()
+    moved = account.copy()
+    moved["balances_fen"] = balances = account["balances_fen"].copy()
     for part, fen in amounts.items():
         balances[part] += sign * fen
-    totals = account["totals_fen"].copy()
-    totals[total] += total_fen
-    moved = account.copy()
-    moved["balances_fen"] = balances
-    moved["totals_fen"] = totals
+    moved["totals_fen"] = totals = account["totals_fen"].copy()
+    totals[total] = totals.get(total, 0) + total_fen
     return moved
 
 
@@ -94,7 +93,7 @@ def _account_opened(account: State | None, fact: e.AccountOpened, position: int,
         "product": fact.product,
         "sid": fact.sid,
         "status": "open",
-        "totals_fen": dict.fromkeys(TOTALS, 0),
+        "totals_fen": {},
     }
     optional = {"employer": fact.employer, "plan": fact.plan, "replaces": fact.replaces}
     return state | {name: value for name, value in optional.items() if value is not None}
@@ -315,11 +314,14 @@ ENTRY: dict[type[e.Fact], Fold] = {
 FOLDS: dict[str, dict[type[e.Fact], Fold]] = {"account": ACCOUNT, "entry": ENTRY, "identity": IDENTITY, "quota": QUOTA}
 
 
-def evolve(state: State | None, fact: e.Fact, position: int, tag: str) -> State | None:
-    """Fold one fact into the memory of one of its tags; None for tags that remember nothing."""
+def fold_of(tag: str, fact_type: type[e.Fact]) -> tuple[Fold, str] | None:
+    """How a fact of this type changes what the tag's entity remembers, with the entity's name; None if it does not."""
     kind, _, key = tag.partition(":")
-    fold = FOLDS.get(kind, {}).get(type(fact))
-    return state if fold is None else fold(state, fact, position, key)
+    folds = FOLDS.get(kind)
+    if folds is None:
+        return None
+    fold = folds.get(fact_type)
+    return None if fold is None else (fold, key)
 
 
 def remembers(tag: str) -> bool:

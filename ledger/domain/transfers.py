@@ -62,7 +62,7 @@ def transfer_balance(command: TransferBalance, view: View) -> Decision:
     if isinstance(move, r.Refusal):
         return move
     credits_fen = _credits(amounts, move.part_map(source["product"], target["product"]))
-    if (refusal := overdrawn(source, amounts) or overflowing(target, credits_fen)) is not None:
+    if (refusal := overdrawn(source, amounts) or overflowing(target, credits_fen, "transferred_in")) is not None:
         return refusal
     return [
         BalanceTransferred(

@@ -1,0 +1,1 @@
+"""Readings: what the facts add up to, composed for people and systems that ask."""

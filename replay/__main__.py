@@ -1,0 +1,48 @@
+"""The auditor's command line: `python -m replay refold`."""
+
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from replay import refold as folding
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rebuild the ledger from its journal and compare.")
+console = Console()
+
+
+@app.callback()
+def main() -> None:
+    """Rebuild the ledger from its journal and compare."""
+
+
+@app.command()
+def refold(
+    database_url: Annotated[
+        str, typer.Option(envvar="LEDGER_DATABASE_URL", help="The ledger's PostgreSQL; reading suffices.")
+    ],
+) -> None:
+    """Rebuild every memory from the journal and compare it with what the database holds.
+
+    Exit code 0: all is equal and the books balance. 1: differences, printed one a line.
+    """
+    with psycopg.connect(database_url) as connection, Progress(console=console) as progress:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        until = folding.head(connection)
+        task = progress.add_task("refolding", total=until)
+        refolded = folding.refold(connection, until=until, progress=lambda facts: progress.advance(task, facts))
+        different = folding.differences(connection, refolded)
+        unbalanced = folding.unbalanced(connection, refolded, until=until)
+    for difference in different:
+        console.print(f"{difference.tag}: stored {difference.stored}, folded {difference.folded}")
+    for line in unbalanced:
+        console.print(line)
+    console.print(f"{refolded.facts} facts, {len(refolded.states)} memories, {len(different)} differences.")
+    if different or unbalanced:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()
