@@ -234,8 +234,8 @@ class _Posting:
                 )
             )
         ends = (first, view.next_position - 1) if decision else (None, None)
-        self._answers.append(journal.Answer(command_id, its_digest, *ends, ""))
-        return Receipt(command_id, *ends)
+        self._answers.append(journal.Answer(command_id, its_digest, ends[0], ends[1], ""))
+        return Receipt(command_id, ends[0], ends[1])
 
 
 def _refused(command_id: str, refusal: Refusal) -> Refused:

@@ -38,8 +38,7 @@ class DatabaseBehind(RuntimeError):
         """Say what is missing and what to run."""
         self.names = names
         super().__init__(
-            f"The database has not had {', '.join(names)}: "
-            "run `ledger migrate` (with LEDGER_ADMIN_DATABASE_URL) first."
+            f"The database has not had {', '.join(names)}: run `ledger migrate` (with LEDGER_ADMIN_DATABASE_URL) first."
         )
 
 
@@ -149,9 +148,7 @@ def _database_of(server: EmbeddedServer, name: str, settings: Settings) -> Datab
 
 def _ensure_database(server: EmbeddedServer) -> None:
     with _administration(server) as connection:
-        if connection.execute(
-            "SELECT FROM pg_database WHERE datname = %s", (DATABASE_NAME,)
-        ).fetchone():
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE_NAME,)).fetchone():
             return
         try:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE_NAME)))
@@ -202,15 +199,11 @@ class TemporaryServer:
     def drop_database(self, name: str) -> None:
         """Drop a database, and cut off whoever is still connected to it."""
         with _administration(self.server) as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @contextmanager
-def temporary_server(
-    settings: Settings, *, folder: Path | None = None
-) -> Iterator[TemporaryServer]:
+def temporary_server(settings: Settings, *, folder: Path | None = None) -> Iterator[TemporaryServer]:
     """Run a server in a folder (by default a new temporary one) that is deleted afterwards."""
     with ExitStack() as stack:
         server = stack.enter_context(

@@ -55,18 +55,13 @@ class Settings(BaseSettings):
     shared_buffers_mb: int | None = Field(
         default=None,
         ge=16,
-        description="Page cache of our own PostgreSQL. "
-        "Unset: a quarter of the memory, from 128 to 4096.",
+        description="Page cache of our own PostgreSQL. Unset: a quarter of the memory, from 128 to 4096.",
     )
 
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:
         known = {variable_name(field) for field in type(self).model_fields}
-        unknown = sorted(
-            name
-            for name in os.environ
-            if name.upper().startswith(PREFIX) and name.upper() not in known
-        )
+        unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
         if unknown:
             message = f"no such setting: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
             raise ValueError(message)

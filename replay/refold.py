@@ -16,9 +16,8 @@ from psycopg.rows import TupleRow
 
 from ledger.domain.decider import State
 from ledger.domain.events import FACTS, Fact, decode_array
-from ledger.domain.identifiers import tags_of
 from ledger.domain.postings import postings
-from ledger.domain.states import fold_of, spell
+from ledger.domain.states import fold_fact, spell
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -45,7 +44,7 @@ class Refolded:
     """What the journal alone says: for each tag the state and the position folded in last."""
 
     facts: int = 0
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, State | None] = field(default_factory=lambda: defaultdict(lambda: None))
     positions: dict[str, int] = field(default_factory=dict)
 
 
@@ -80,12 +79,7 @@ def refold(
     positions = refolded.positions
     for facts in read_facts(connection, until=head(connection) if until is None else until):
         for position, fact in facts:
-            for tag in tags_of(fact):
-                found = fold_of(tag, fact.__class__)
-                if found is not None:
-                    fold, key = found
-                    states[tag] = fold(states.get(tag), fact, position, key)
-                    positions[tag] = position
+            fold_fact(fact, position, states, positions)
         refolded.facts += len(facts)
         progress(len(facts))
     return refolded
@@ -108,13 +102,17 @@ def differences(connection: Connection, refolded: Refolded) -> list[Difference]:
         for tag, position, stored in cursor:
             missing.discard(tag)
             state = refolded.states.get(tag)
-            folded = None if state is None else spell(state)
+            folded = _spelled(state)
             if folded != stored or refolded.positions.get(tag) != position:
                 found.append(Difference(tag, folded, stored))
             if len(found) >= MAX_DIFFERENCES:
                 return found
-    found += [Difference(tag, spell(refolded.states[tag]), None) for tag in sorted(missing)]
+    found += [Difference(tag, _spelled(refolded.states[tag]), None) for tag in sorted(missing)]
     return found[:MAX_DIFFERENCES]
+
+
+def _spelled(state: State | None) -> str | None:
+    return None if state is None else spell(state)
 
 
 def unbalanced(connection: Connection, refolded: Refolded, *, until: int) -> list[str]:
@@ -128,7 +126,7 @@ def unbalanced(connection: Connection, refolded: Refolded, *, until: int) -> lis
     found = [f"the trial balance is {trial} fen, not zero"] if trial else []
     for tag, state in refolded.states.items():
         kind, _, account = tag.partition(":")
-        if kind == "account":
+        if kind == "account" and state is not None:
             for part, balance in state["balances_fen"].items():
                 if sums.get((account, part), 0) != balance:
                     found.append(f"{account} {part}: postings {sums.get((account, part), 0)}, balance {balance}")

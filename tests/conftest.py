@@ -25,9 +25,7 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def server(
-    settings: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[TemporaryServer]:
+def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServer]:
     """The PostgreSQL server of this test process."""
     with temporary_server(settings, folder=tmp_path_factory.mktemp("server")) as running:
         yield running

@@ -30,9 +30,7 @@ def settings_in(folder: Path) -> Settings:
 class TestConnections:
     """How every connection is set up."""
 
-    def test_pooled_and_dedicated_connections_have_the_same_session(
-        self, database: Database
-    ) -> None:
+    def test_pooled_and_dedicated_connections_have_the_same_session(self, database: Database) -> None:
         query = """
             SELECT current_user, current_setting('TimeZone'), current_setting('jit'),
                 current_setting('lock_timeout'), current_setting('statement_timeout'),
@@ -44,9 +42,7 @@ class TestConnections:
         with database.connect() as connection:
             assert connection.execute(query).fetchone() == expected
 
-    def test_a_borrowed_connection_commits_at_the_end_and_rolls_back_on_an_error(
-        self, database: Database
-    ) -> None:
+    def test_a_borrowed_connection_commits_at_the_end_and_rolls_back_on_an_error(self, database: Database) -> None:
         insert = "INSERT INTO memory VALUES (%s, 1, '')"
         with database.connection() as connection:
             connection.execute(insert, ("kept",))
@@ -74,9 +70,7 @@ class TestExternalDatabase:
     def external(self, database: Database) -> Settings:
         return Settings(database_url=database.url, admin_database_url=database.admin_url)
 
-    def test_opening_an_empty_one_says_what_to_run_and_changes_nothing(
-        self, empty_database: Database
-    ) -> None:
+    def test_opening_an_empty_one_says_what_to_run_and_changes_nothing(self, empty_database: Database) -> None:
         url = empty_database.admin_url
         with (
             pytest.raises(DatabaseBehind, match="run `ledger migrate`"),
@@ -98,9 +92,7 @@ class TestExternalDatabase:
 class TestEmbeddedServer:
     """Our own PostgreSQL; the numbers are the invariants of ledger/embedded.py."""
 
-    def test_the_first_opening_makes_a_database_and_the_last_user_stops_the_server(
-        self, tmp_path: Path
-    ) -> None:
+    def test_the_first_opening_makes_a_database_and_the_last_user_stops_the_server(self, tmp_path: Path) -> None:
         """Invariant 3, within one process."""
         settings = settings_in(tmp_path)
         server = EmbeddedServer(tmp_path)
@@ -114,9 +106,7 @@ class TestEmbeddedServer:
         with open_database(settings) as again, again.connection() as connection:
             assert connection.execute("SELECT tag FROM memory").fetchall() == [("kept",)]
 
-    def test_another_process_keeps_the_server_alive_and_a_killed_one_does_not_count(
-        self, tmp_path: Path
-    ) -> None:
+    def test_another_process_keeps_the_server_alive_and_a_killed_one_does_not_count(self, tmp_path: Path) -> None:
         """Invariant 3, between processes."""
         program = (
             "import sys; from pathlib import Path; from ledger.embedded import EmbeddedServer; "

@@ -55,9 +55,7 @@ def fill(database: Database) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the migration files that a test may spoil."""
-    return shutil.copytree(
-        FOLDER, tmp_path / "files", ignore=shutil.ignore_patterns("*.py", "__pycache__")
-    )
+    return shutil.copytree(FOLDER, tmp_path / "files", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
 
 
 class TestRunner:
@@ -84,16 +82,12 @@ class TestRunner:
         with pytest.raises(MigrationMissing, match=f"{NAMES[-1]} was applied, but its file"):
             migrate(database.admin_url, folder=folder)
 
-    def test_a_late_file_with_an_early_number_is_refused(
-        self, database: Database, folder: Path
-    ) -> None:
+    def test_a_late_file_with_an_early_number_is_refused(self, database: Database, folder: Path) -> None:
         (folder / "0001_a_late_one.sql").write_text("SELECT 1;\n")
         with pytest.raises(MigrationOutOfOrder, match="0001_a_late_one"):
             migrate(database.admin_url, folder=folder)
 
-    def test_a_file_that_fails_leaves_nothing_behind(
-        self, database: Database, folder: Path
-    ) -> None:
+    def test_a_file_that_fails_leaves_nothing_behind(self, database: Database, folder: Path) -> None:
         (folder / "9999_broken.sql").write_text("CREATE TABLE half ();\nSELECT 1 / 0;\n")
         with pytest.raises(errors.DivisionByZero):
             migrate(database.admin_url, folder=folder)
@@ -106,9 +100,7 @@ class TestRunner:
             results = list(threads.map(migrate, [empty_database.admin_url] * 4))
         assert sorted(name for result in results for name in result) == NAMES
 
-    def test_two_databases_of_a_cluster_are_migrated_at_the_same_time(
-        self, server: TemporaryServer
-    ) -> None:
+    def test_two_databases_of_a_cluster_are_migrated_at_the_same_time(self, server: TemporaryServer) -> None:
         """Roles belong to the cluster: both runners find none and create them."""
         names = ["twin_1", "twin_2"]
         urls = [server.create_empty_database(name).admin_url for name in names]
@@ -137,9 +129,7 @@ class TestRights:
 
     @pytest.mark.parametrize("table", APPEND_ONLY)
     @pytest.mark.parametrize("statement", CHANGES)
-    def test_the_app_role_cannot_change_facts(
-        self, database: Database, table: str, statement: str
-    ) -> None:
+    def test_the_app_role_cannot_change_facts(self, database: Database, table: str, statement: str) -> None:
         column = sql.Identifier("command_id" if "command" in table else "position")
         query = sql.SQL(statement).format(sql.Identifier(table), column, column)
         with (
@@ -230,9 +220,7 @@ class TestRights:
                 WHERE pronamespace = 'public'::regnamespace
                 """
             ).fetchall()
-            login = connection.execute(
-                "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'ledger_owner'"
-            ).fetchone()
+            login = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'ledger_owner'").fetchone()
         assert owners == [("ledger_owner",)]
         assert login == (False,)
 
@@ -250,9 +238,7 @@ class TestGuards:
         column = sql.Identifier("command_id" if "command" in table else "position")
         query = sql.SQL(statement).format(sql.Identifier(table), column, column)
         with psycopg.connect(database.admin_url) as connection:
-            connection.execute(
-                "SELECT set_config(%s, %s, true)", ("session_replication_role", replication_role)
-            )
+            connection.execute("SELECT set_config(%s, %s, true)", ("session_replication_role", replication_role))
             with pytest.raises(errors.InsufficientPrivilege, match=f"table {table} is refused"):
                 connection.execute(query)
 
@@ -269,9 +255,7 @@ class TestGuards:
             pytest.param([(2, "2020-01-02")], 1, "event_ends_at_head", id="head not raised"),
             pytest.param([(2, "2020-01-02")], 3, "event_ends_at_head", id="head raised too far"),
             pytest.param([(3, "2020-01-02")], 3, "event_is_gapless", id="gap before"),
-            pytest.param(
-                [(2, "2020-01-02"), (4, "2020-01-02")], 4, "event_is_gapless", id="gap within"
-            ),
+            pytest.param([(2, "2020-01-02"), (4, "2020-01-02")], 4, "event_is_gapless", id="gap within"),
             pytest.param([(2, "2020-01-01")], 2, "event_time_never_falls", id="time falls before"),
             pytest.param(
                 [(2, "2020-01-04"), (3, "2020-01-03")],
@@ -304,16 +288,12 @@ class TestGuards:
         ):
             copy.write_row([2, "T", b"", [], "2027-01-04", "2020-01-01", "c", "a"])
 
-    @pytest.mark.parametrize(
-        ("positions", "refusal"), [((1, None), None), ((2, 1), None), ((1, 1), "{}")]
-    )
+    @pytest.mark.parametrize(("positions", "refusal"), [((1, None), None), ((2, 1), None), ((1, 1), "{}")])
     def test_a_command_has_a_range_of_positions_or_a_refusal(
         self, database: Database, positions: tuple[int, int | None], refusal: str | None
     ) -> None:
         with database.connect() as connection, pytest.raises(errors.CheckViolation):
-            connection.execute(
-                "INSERT INTO command VALUES ('c', '', %s, %s, %s, now())", (*positions, refusal)
-            )
+            connection.execute("INSERT INTO command VALUES ('c', '', %s, %s, %s, now())", (*positions, refusal))
 
 
 class TestReadings:
@@ -356,9 +336,7 @@ class TestReadings:
             (b"[" * 100_000, None),
         ],
     )
-    def test_event_json_shows_json_and_never_fails(
-        self, database: Database, data: bytes, shown: object
-    ) -> None:
+    def test_event_json_shows_json_and_never_fails(self, database: Database, data: bytes, shown: object) -> None:
         with database.connect() as connection:
             connection.execute("UPDATE head SET size = 1")
             connection.execute(

@@ -168,9 +168,7 @@ class TestMoves:
 
     def test_book_entries_move_only_between_fully_financed_units(self) -> None:
         """OA18 article 8: otherwise the book part is funded first."""
-        with_book = [
-            move for move in rulebook.moves(OA, OA) if "employer_book" in move.part_map(OA, OA)
-        ]
+        with_book = [move for move in rulebook.moves(OA, OA) if "employer_book" in move.part_map(OA, OA)]
         assert [move.reasons for move in with_book] == [{"job_change_same_level_fully_financed"}]
 
     def test_reason_selects_one_move(self) -> None:
@@ -214,9 +212,7 @@ class TestConditions:
             "PP_W5_UNEMPLOYED",
             "PP_W6_DIBAO",
         ]
-        closing = [
-            code for code in codes if conditions_open(PP, code, TODAY)[0].closes_contributions
-        ]
+        closing = [code for code in codes if conditions_open(PP, code, TODAY)[0].closes_contributions]
         assert closing == ["PP_W1_AGE"]
         assert not conditions_open(PP, "PP_W1_AGE", date(2025, 8, 31))[0].closes_contributions
 
@@ -234,9 +230,7 @@ class TestConditions:
         for product in PRODUCTS:
             named = {code for owner, code in book.conditions if owner == product}
             assert named
-            assert named <= {
-                code for move in rulebook.moves(product, "person") for code in move.reasons
-            }
+            assert named <= {code for move in rulebook.moves(product, "person") for code in move.reasons}
 
 
 def test_documents() -> None:

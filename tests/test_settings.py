@@ -21,18 +21,12 @@ def test_a_misspelt_variable_is_an_error_that_names_the_known_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("LEDGER_DATABSE_URL", "x")
-    with pytest.raises(
-        ValidationError, match=r"LEDGER_DATABSE_URL; known are .*LEDGER_DATABASE_URL"
-    ):
+    with pytest.raises(ValidationError, match=r"LEDGER_DATABSE_URL; known are .*LEDGER_DATABASE_URL"):
         Settings()
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("LEDGER_POOL_SIZE", "0"), ("LEDGER_LOCK_TIMEOUT_MS", "soon")]
-)
-def test_a_value_out_of_bounds_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+@pytest.mark.parametrize(("name", "value"), [("LEDGER_POOL_SIZE", "0"), ("LEDGER_LOCK_TIMEOUT_MS", "soon")])
+def test_a_value_out_of_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()

@@ -21,7 +21,13 @@ OPEN_REFUSES = (
     r.ReplacementsExhausted,
     r.PersonHoldsProduct,
 )
-FREEZE_REFUSES = (r.AccountUnknown, r.AccountIsClosed, r.AccountIsFrozen, r.EffectiveDateAbsurd, r.EffectiveBeforeOpening)
+FREEZE_REFUSES = (
+    r.AccountUnknown,
+    r.AccountIsClosed,
+    r.AccountIsFrozen,
+    r.EffectiveDateAbsurd,
+    r.EffectiveBeforeOpening,
+)
 UNFREEZE_REFUSES = (
     r.AccountUnknown,
     r.AccountIsClosed,
@@ -56,7 +62,9 @@ def open_account(command: c.OpenAccount, view: View) -> Decision:
     if (refusal := wrong_date(command)) is not None:
         return refusal
     if command.opened_on > command.effective_on:
-        return r.EffectiveDateAbsurd(effective_on=command.effective_on.isoformat(), opened_on=command.opened_on.isoformat())
+        return r.EffectiveDateAbsurd(
+            effective_on=command.effective_on.isoformat(), opened_on=command.opened_on.isoformat()
+        )
     if view.identity(command.sid) is None:
         return r.IdentityUnknown(sid=command.sid)
     if view.account(command.account) is not None:

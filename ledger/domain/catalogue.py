@@ -7,9 +7,8 @@ from ledger.domain import commands as c
 from ledger.domain import transfers, vesting
 from ledger.domain.decider import Decider, Decision, Needs, NotRecalled, View
 from ledger.domain.events import Fact
-from ledger.domain.identifiers import tags_of
 from ledger.domain.refusals import Refusal
-from ledger.domain.states import fold_of
+from ledger.domain.states import fold_fact
 
 
 class Matter(NamedTuple):
@@ -37,9 +36,7 @@ MATTERS: dict[type[c.Command], Matter] = {
     c.ReverseEntry: Matter(reversals.reverse_entry, reversals.reverse_entry_needs, reversals.REFUSES),
     c.LinkIdentities: Matter(linking.link_identities, linking.join_needs, linking.LINK_REFUSES),
     c.MergeIdentities: Matter(linking.merge_identities, linking.join_needs, linking.MERGE_REFUSES),
-    c.UnmergeIdentities: Matter(
-        parting.unmerge_identities, parting.unmerge_identities_needs, parting.UNMERGE_REFUSES
-    ),
+    c.UnmergeIdentities: Matter(parting.unmerge_identities, parting.unmerge_identities_needs, parting.UNMERGE_REFUSES),
     c.DeclareDistinct: Matter(parting.declare_distinct, parting.distinct_needs, parting.DECLARE_REFUSES),
     c.WithdrawDistinct: Matter(parting.withdraw_distinct, parting.distinct_needs, parting.WITHDRAW_REFUSES),
 }
@@ -55,17 +52,10 @@ def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> lis
 
     `touched` learns, for each memory that changed, the position folded in last. Raises NotRecalled.
     """
-    tags = tags_of(fact)
-    memories = view.memories
-    fact_type = fact.__class__
-    for tag in tags:
-        found = fold_of(tag, fact_type)
-        if found is not None:
-            fold, key = found
-            if tag not in memories:
-                raise NotRecalled(tag)
-            memories[tag] = fold(memories[tag], fact, position, key)
-            touched[tag] = position
+    try:
+        tags = fold_fact(fact, position, view.memories, touched)
+    except KeyError as error:
+        raise NotRecalled(*error.args) from error
     view.facts[position] = fact
     view.next_position = position + 1
     return tags

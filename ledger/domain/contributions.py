@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ledger.domain import refusals as r
 from ledger.domain.commands import PostContribution
-from ledger.domain.decider import Decision, State, View, envelope
+from ledger.domain.decider import Decision, State, View
 from ledger.domain.entries import overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import ContributionPosted
 from ledger.domain.identifiers import QUOTA_RULE, quota_id
@@ -52,7 +52,11 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
     refusal = (
         wrong_amounts(amounts, product.contribution_parts)
         or wrong_date(command, account)
-        or (_over_cap(command, account, view) if product.one_per_person else overflowing(account, amounts, "contributions"))
+        or (
+            _over_cap(command, account, view)
+            if product.one_per_person
+            else overflowing(account, amounts, "contributions")
+        )
     )
     if refusal is not None:
         return refusal
@@ -64,7 +68,9 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
             period=command.period,
             quota=quota,
             tax_treatment=command.tax_treatment,
-            **envelope(command),
+            caused_by=command.caused_by,
+            decided_at=command.decided_at,
+            effective_on=command.effective_on,
         )
     ]
 

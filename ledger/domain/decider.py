@@ -31,15 +31,18 @@ class View:
         self.facts: dict[int, Fact | None] = {}
         self.next_position = 1
 
+    def account(self, account: str) -> State | None:
+        """What the account remembers (`states.AccountState`)."""
+        try:
+            return self.memories["account:" + account]
+        except KeyError:
+            raise NotRecalled(account) from None
+
     def _recalled(self, tag: str) -> State | None:
         try:
             return self.memories[tag]
         except KeyError:
             raise NotRecalled(tag) from None
-
-    def account(self, account: str) -> State | None:
-        """What the account remembers (`states.AccountState`)."""
-        return self._recalled("account:" + account)
 
     def identity(self, sid: str) -> State | None:
         """What the source identity remembers (`states.IdentityState`)."""

@@ -50,7 +50,9 @@ class Record:
         """Make the class a dataclass whose fields stand in alphabetical order, as its JSON must."""
         if abstract:
             return
-        inherited = {k: v for base in reversed(cls.__mro__[1:]) for k, v in vars(base).get("__annotations__", {}).items()}
+        inherited = {
+            k: v for base in reversed(cls.__mro__[1:]) for k, v in vars(base).get("__annotations__", {}).items()
+        }
         cls.__annotations__ = dict(sorted((inherited | vars(cls).get("__annotations__", {})).items()))
         dataclass(kw_only=True)(cls)
 

@@ -36,7 +36,9 @@ def is_resident_id(number: str) -> bool:
 def _pseudonymous(sid: str) -> str:
     key = sid.partition(":")[2]
     if is_resident_id(key):
-        message = "a source key must be a pseudonym, and this is a resident ID number; send the system's own person number"
+        message = (
+            "a source key must be a pseudonym, and this is a resident ID number; send the system's own person number"
+        )
         raise ValueError(message)
     return sid
 

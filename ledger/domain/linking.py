@@ -144,7 +144,5 @@ def _forbidden(view: View, graph: Graph, concerned: list[str]) -> r.Refusal | No
         assert identity is not None, f"{sid} is not registered"
         for distinct_id, other in identity["distinct"].items():
             if other in together:
-                return r.CannotLinkActive(
-                    distinct_id=distinct_id, sid_a=sid, sid_b=other, path=path(graph, sid, other)
-                )
+                return r.CannotLinkActive(distinct_id=distinct_id, sid_a=sid, sid_b=other, path=path(graph, sid, other))
     return None

@@ -88,9 +88,7 @@ class Dated:
 
     def in_force(self, on: date) -> bool:
         """Whether the row holds on that business date."""
-        return (self.valid_from is None or self.valid_from <= on) and (
-            self.valid_to is None or on <= self.valid_to
-        )
+        return (self.valid_from is None or self.valid_from <= on) and (self.valid_to is None or on <= self.valid_to)
 
     def overlaps(self, other: "Dated") -> bool:
         """Whether some date lies in both rows."""
@@ -184,9 +182,7 @@ class Move(Dated):
 
     @cached_property
     def _part_maps(self) -> Mapping[tuple[str, str], Mapping[str, str]]:
-        return {
-            (each.from_product, each.to_product): MappingProxyType(each.map) for each in self.parts
-        }
+        return {(each.from_product, each.to_product): MappingProxyType(each.map) for each in self.parts}
 
     def part_map(self, from_product: str, to_product: str) -> Mapping[str, str]:
         """Which part arrives in which. A part that is not a key may not move."""
@@ -331,18 +327,12 @@ def _check_move(move: Move, products: Mapping[str, Product], tables: Tables) -> 
     """Check what a move names (invariants 4 and 6)."""
     places = {place.code for place in tables.place}
     _require_known(move.id, [*move.from_products, *move.to_products], places.union(products))
-    conditions = {
-        each.code
-        for each in tables.condition
-        if not set(each.products).isdisjoint(move.from_products)
-    }
+    conditions = {each.code for each in tables.condition if not set(each.products).isdisjoint(move.from_products)}
     _require_known(move.id, move.reasons, conditions.union(reason.code for reason in tables.reason))
 
     lawful = move.lawful in {"yes", "cond"}
     _require(lawful == bool(move.reasons), f"{move.id}: exactly the lawful moves have reasons")
-    openable = {
-        pair for pair in pairs(move.from_products, move.to_products) if products.keys() >= set(pair)
-    }
+    openable = {pair for pair in pairs(move.from_products, move.to_products) if products.keys() >= set(pair)}
     mapped = [(each.from_product, each.to_product) for each in move.parts]
     _require(
         sorted(mapped) == sorted(openable if lawful else ()),
@@ -357,9 +347,7 @@ def _check_one_move_per_reason(moves: Mapping[tuple[str, str], tuple[Move, ...]]
     """Refuse two answers to one question (invariant 5)."""
     for pair, rows in moves.items():
         for one, other in combinations(rows, 2):
-            same_reason = not one.reasons.isdisjoint(other.reasons) or not (
-                one.reasons and other.reasons
-            )
+            same_reason = not one.reasons.isdisjoint(other.reasons) or not (one.reasons and other.reasons)
             _require(
                 not (same_reason and one.overlaps(other)),
                 f"{one.id} and {other.id} both answer for {pair}",
@@ -393,9 +381,7 @@ def checked(raw_tables: Mapping[str, Any]) -> Rulebook:
     tables = TypeAdapter(Tables).validate_json(json.dumps(raw_tables, default=date.isoformat))
     documents = _unique(tables.document, lambda document: document.key)
     products = _unique(tables.product, lambda product: product.code)
-    _require_known(
-        "moves.toml", (place.code for place in tables.place if place.code in products), ()
-    )
+    _require_known("moves.toml", (place.code for place in tables.place if place.code in products), ())
     for row in (
         *tables.product,
         *tables.limit,
@@ -415,9 +401,7 @@ def checked(raw_tables: Mapping[str, Any]) -> Rulebook:
     _timeline(_grouped((move.id, move) for move in tables.move))
     both = {row.id for row in tables.limit}.intersection(row.id for row in tables.rate)
     _require(not both, f"{', '.join(sorted(both))} is a limit and a rate")
-    moves = _grouped(
-        (pair, move) for move in tables.move for pair in pairs(move.from_products, move.to_products)
-    )
+    moves = _grouped((pair, move) for move in tables.move for pair in pairs(move.from_products, move.to_products))
     _check_one_move_per_reason(moves)
     conditions = _grouped(
         ((code, condition.code), _condition_of_product(condition, products[code]))

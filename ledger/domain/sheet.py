@@ -151,8 +151,8 @@ def _account_line(account_id: str, account: State) -> AccountLine:
 
 def _pillars(lines: Iterable[tuple[str, AccountLine]]) -> list[PillarLine]:
     held: dict[str, list[AccountLine]] = {}
-    for product, line in lines:
-        held.setdefault(product, []).append(line)
+    for held_product, line in lines:
+        held.setdefault(held_product, []).append(line)
     products: dict[int, list[ProductLine]] = {}
     for code, product in PRODUCTS.items():
         if code in held:

@@ -15,6 +15,7 @@ from pydantic_core import from_json, to_json
 
 from ledger.domain import events as e
 from ledger.domain.decider import State, View
+from ledger.domain.identifiers import tags_of
 from ledger.domain.rulebook import PRODUCTS
 
 
@@ -112,7 +113,9 @@ def _contribution(account: State, fact: e.ContributionPosted, sign: int) -> Stat
 def _returns(account: State, fact: e.ReturnsCredited, sign: int) -> State:
     gained = sum(fact.gains_fen.values())
     lost = sum(fact.losses_fen.values())
-    return _moved(_moved(account, fact.gains_fen, sign, "returns", sign * gained), fact.losses_fen, -sign, "returns", -sign * lost)
+    return _moved(
+        _moved(account, fact.gains_fen, sign, "returns", sign * gained), fact.losses_fen, -sign, "returns", -sign * lost
+    )
 
 
 def _fee(account: State, fact: e.FeeCharged, sign: int) -> State:
@@ -314,14 +317,28 @@ ENTRY: dict[type[e.Fact], Fold] = {
 FOLDS: dict[str, dict[type[e.Fact], Fold]] = {"account": ACCOUNT, "entry": ENTRY, "identity": IDENTITY, "quota": QUOTA}
 
 
-def fold_of(tag: str, fact_type: type[e.Fact]) -> tuple[Fold, str] | None:
-    """How a fact of this type changes what the tag's entity remembers, with the entity's name; None if it does not."""
-    kind, _, key = tag.partition(":")
-    folds = FOLDS.get(kind)
-    if folds is None:
-        return None
-    fold = folds.get(fact_type)
-    return None if fold is None else (fold, key)
+FOLDS_OF: dict[type[e.Fact], dict[str, Fold]] = {
+    fact_type: {kind: folds[fact_type] for kind, folds in FOLDS.items() if fact_type in folds}
+    for fact_type in e.FACTS.values()
+}
+"""For each type of fact, by kind of tag, how it changes what the tag's entity remembers. A kind not named: not at all."""
+
+
+def fold_fact(fact: e.Fact, position: int, memories: dict[str, State | None], touched: dict[str, int]) -> list[str]:
+    """Fold a fact into every memory it changes, and return its tags.
+
+    `memories` must hold each of these, as None where nothing is known yet; KeyError otherwise. `touched` learns the
+    position folded in last.
+    """
+    tags = tags_of(fact)
+    folds = FOLDS_OF[fact.__class__]
+    for tag in tags:
+        kind, _, key = tag.partition(":")
+        fold = folds.get(kind)
+        if fold is not None:
+            memories[tag] = fold(memories[tag], fact, position, key)
+            touched[tag] = position
+    return tags
 
 
 def remembers(tag: str) -> bool:
