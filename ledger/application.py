@@ -11,9 +11,8 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -62,8 +61,7 @@ class LedgerBusy(RuntimeError):
     """Another writer held the journal for too long. Nothing was recorded: post the batch again with the same ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The command stands: its facts have these positions, none where the ledger already stood as asked."""
 
     command_id: str
@@ -72,8 +70,7 @@ class Receipt:
     repeated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The command was not accepted, for the reason that its code names."""
 
     command_id: str
@@ -126,8 +123,7 @@ class _Posting:
         self._addresses: dict[str, str] = {}
         self._touched: dict[str, int] = {}
         self._tags = dict.fromkeys(tag for command in commands for tag in tags_of(command) if remembers(tag))
-        self._facts: list[journal.Fact] = []
-        self._answers: list[journal.Answer] = []
+        self._columns = journal.Columns()
         self._reused: list[tuple[str, bytes]] = []
         self._settled: dict[str, tuple[bytes, Outcome]] = {}
 
@@ -166,9 +162,17 @@ class _Posting:
     def _recall_needs(self, connection: Connection, commands: Iterable[Command]) -> None:
         """Recall what the commands need beyond their own tags: in rounds for all of them, until nothing new is named."""
         memories = self._view.memories
-        asking = [(needs, command) for command in commands if (needs := MATTERS[type(command)].needs) is not None]
+        view = self._view
+        asking = [(needs, command) for command in commands if (needs := MATTERS[command.__class__].needs) is not None]
         for _ in range(MAX_RECALL_ROUNDS):
-            wanted = dict.fromkeys(tag for needs, command in asking for tag in needs(command, self._view))
+            wanted: dict[str, None] = {}
+            still_asking = []
+            for needs, command in asking:
+                tags = needs(command, view)
+                if tags:
+                    wanted.update(dict.fromkeys(tags))
+                    still_asking.append((needs, command))
+            asking = still_asking
             missing = [tag for tag in wanted if tag not in memories]
             if not missing:
                 return
@@ -179,7 +183,13 @@ class _Posting:
     def _decide_all(self, connection: Connection, digests: Sequence[bytes], now: datetime) -> None:
         sent = self._view.next_position - 1
         for number, (command, its_digest) in enumerate(zip(self.commands, digests, strict=True), 1):
-            self.outcomes.append(self._settle(connection, command, its_digest))
+            settled = self._settled.get(command.command_id)
+            if settled is None:
+                outcome = self._decide(connection, command, its_digest)
+                self._settled[command.command_id] = (its_digest, outcome)
+            else:
+                outcome = self._settled_before(command, its_digest, settled)
+            self.outcomes.append(outcome)
             if number % SLICE == 0 or number == len(self.commands):
                 sent = self._send(connection, sent, now)
         if self._reused:
@@ -192,50 +202,49 @@ class _Posting:
 
     def _send(self, connection: Connection, after: int, now: datetime) -> int:
         """Send what was decided since the last slice; the new end of the journal is returned."""
-        if self._answers:
-            journal.append(connection, after=after, recorded_at=now, facts=self._facts, answers=self._answers)
-        end = after + len(self._facts)
-        self._facts, self._answers = [], []
-        return end
+        columns = self._columns
+        if columns.received:
+            journal.append(connection, columns, after=after, recorded_at=now)
+            self._columns = journal.Columns()
+        return after + len(columns.types)
 
-    def _settle(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
-        settled = self._settled.get(command.command_id)
-        if settled is not None:
-            known_digest, outcome = settled
-            if known_digest == its_digest:
-                return _repeated(outcome)
-            self._reused.append((command.command_id, its_digest))
-            return _refused(command.command_id, CommandIdReused())
-        outcome = self._decide(connection, command, its_digest)
-        self._settled[command.command_id] = (its_digest, outcome)
-        return outcome
+    def _settled_before(self, command: Command, its_digest: bytes, settled: tuple[bytes, Outcome]) -> Outcome:
+        known_digest, outcome = settled
+        if known_digest == its_digest:
+            return outcome._replace(repeated=True)
+        self._reused.append((command.command_id, its_digest))
+        return _refused(command.command_id, CommandIdReused())
 
     def _decide(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
-        view = self._view
+        view, columns, command_id = self._view, self._columns, command.command_id
+        decide = MATTERS[command.__class__].decide
         try:
-            decision = MATTERS[type(command)].decide(command, view)
+            decision = decide(command, view)
         except NotRecalled:
             # An earlier command of the batch opened or joined what this one asks about.
             self._recall_needs(connection, [command])
-            decision = MATTERS[type(command)].decide(command, view)
-        command_id = command.command_id
+            decision = decide(command, view)
         if isinstance(decision, Refusal):
-            self._answers.append(
-                journal.Answer(command_id, its_digest, None, None, to_json(decision.as_dict()).decode())
-            )
+            columns.add_answer(command_id, its_digest, None, None, to_json(decision.as_dict()).decode())
             return _refused(command_id, decision)
+        if not decision:
+            columns.add_answer(command_id, its_digest, None, None)
+            return Receipt(command_id, None, None)
         first = view.next_position
         for fact in decision:
             position = view.next_position
             tags = apply(view, fact, position, self._touched)
-            self._facts.append(
-                journal.Fact(
-                    type(fact).__name__, encode(fact).decode(), tags, fact.effective_on, command_id, command.actor
-                )
+            columns.add_fact(
+                position,
+                fact.__class__.__name__,
+                encode(fact).decode(),
+                tags,
+                fact.effective_on,
+                command_id,
+                command.actor,
             )
-        ends = (first, view.next_position - 1) if decision else (None, None)
-        self._answers.append(journal.Answer(command_id, its_digest, ends[0], ends[1], ""))
-        return Receipt(command_id, ends[0], ends[1])
+        columns.add_answer(command_id, its_digest, first, position)
+        return Receipt(command_id, first, position)
 
 
 def _refused(command_id: str, refusal: Refusal) -> Refused:
@@ -246,9 +255,3 @@ def _known(command_id: str, first: int | None, last: int | None, refusal: Mappin
     if refusal is not None:
         return Refused(command_id, refusal["code"], refusal["sentence"], refusal["detail"])
     return Receipt(command_id, first, last)
-
-
-def _repeated(outcome: Outcome) -> Outcome:
-    if isinstance(outcome, Refused):
-        return Refused(outcome.command_id, outcome.code, outcome.sentence, outcome.detail, repeated=True)
-    return Receipt(outcome.command_id, outcome.first_position, outcome.last_position, repeated=True)

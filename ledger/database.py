@@ -30,6 +30,8 @@ APP_ROLE = "ledger_app"
 DATABASE_NAME = "ledger"
 TEMPLATE_NAME = "ledger_template"
 
+CONNECTION_WAIT_S = 10.0
+
 
 class DatabaseBehind(RuntimeError):
     """The database lacks tables of this version."""
@@ -70,10 +72,20 @@ class Database:
             return self._pool
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        """Borrow a pooled connection: committed at the end, rolled back on an error."""
-        with self.pool.connection() as connection:
-            yield connection
+    def connection(self, *, wait_s: float = CONNECTION_WAIT_S) -> Iterator[psycopg.Connection[TupleRow]]:
+        """Borrow a pooled connection: committed at the end, rolled back on an error.
+
+        Raises PoolTimeout, an OperationalError, if none is free or to be had within that time.
+        """
+        pool = self.pool
+        with pool.connection(timeout=wait_s) as connection:
+            try:
+                yield connection
+            except psycopg.OperationalError:
+                if connection.closed:
+                    # Whatever cut this one off may have cut off the idle ones too: one error for that is enough.
+                    pool.check()
+                raise
 
     def connect(self, *, autocommit: bool = False) -> psycopg.Connection[TupleRow]:
         """Open a connection of one's own, to listen, stream or write; the caller closes it."""
@@ -179,8 +191,12 @@ class TemporaryServer:
 
     def create_database(self, name: str) -> Database:
         """Copy the migrated template."""
+        return self.create_copy(name, of=TEMPLATE_NAME)
+
+    def create_copy(self, name: str, *, of: str) -> Database:
+        """Copy a database that nobody is connected to."""
         with _administration(self.server) as connection:
-            new, template = sql.Identifier(name), sql.Identifier(TEMPLATE_NAME)
+            new, template = sql.Identifier(name), sql.Identifier(of)
             # The rights on the database itself are not copied with it.
             for statement in (
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, template),

@@ -31,8 +31,9 @@ from eventsourcing.dcb.popo import SimpleDCBReadResponse
 from eventsourcing.persistence import IntegrityError, ProgrammingError, TrackingRecorder
 from psycopg.rows import TupleRow
 
-from ledger.database import Database, open_database
+from ledger.database import CONNECTION_WAIT_S, Database, open_database
 from ledger.domain.calendar import beijing_date
+from ledger.domain.events import FACTS
 from ledger.settings import Settings, variable_name
 
 Connection = psycopg.Connection[TupleRow]
@@ -41,8 +42,12 @@ Cursor = psycopg.Cursor[TupleRow]
 CHANNEL = "ledger_journal"
 POLL_S = 1.0
 RECONNECT_S = 0.2
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
-MAX_TAG_CHARACTERS = 512
+# Control characters, and halves of a character, which no UTF-8 can spell.
+UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+MAX_TEXT_CHARACTERS = 512
+MAX_LEAF_BYTES = 65_535
+# Of a leaf's other lines: version, position, number of tags, days, command id, actor and the digest of the data.
+LEAF_FRAME_BYTES = 512
 
 LOCK_HEAD = b"SELECT FROM head FOR UPDATE"
 
@@ -95,7 +100,8 @@ FROM unnest(
 ) WITH ORDINALITY AS answer (command_id, first_position, last_position, refusal, ordinality)
 """
 APPEND_JSON = APPEND.replace(b"{data}", b"convert_to(data, 'UTF8')").replace(b"{{}}", b"{}")
-APPEND_BYTES = APPEND.replace(b"{data}", b"decode(data, 'hex')").replace(b"{{}}", b"{}")
+# The only event of an append without any data arrives as an empty list, whose one item is then NULL.
+APPEND_BYTES = APPEND.replace(b"{data}", b"coalesce(decode(data, 'hex'), '')").replace(b"{{}}", b"{}")
 
 NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')".encode()
 NOTHING = b"SELECT"
@@ -132,29 +138,86 @@ class Head(NamedTuple):
     now: datetime
 
 
-class Fact(NamedTuple):
-    """A decided fact as it is stored. `tags` hold no control characters; `data` is JSON text."""
+class Columns:
+    """What one append writes, by column: facts, their tags, and the rows of the commands they answer.
 
-    type: str
-    data: str
-    tags: Sequence[str]
-    effective_on: date
-    command_id: str
-    actor: str
+    One text for each column, its items parted by control characters, is what travels: psycopg takes several times as
+    long to dump lists, and no type, tag, id or JSON text contains one.
+    """
 
+    __slots__ = (
+        "actors",
+        "command_ids",
+        "datas",
+        "digests",
+        "effective_on",
+        "first",
+        "last",
+        "received",
+        "refusals",
+        "tag",
+        "tagged",
+        "tags",
+        "types",
+    )
 
-class Answer(NamedTuple):
-    """The row of a command: its positions, or its refusal as JSON text, or neither where nothing was to be recorded."""
+    def __init__(self) -> None:
+        """Start empty."""
+        self.types: list[str] = []
+        self.datas: list[str] = []
+        self.tags: list[str] = []
+        self.effective_on: list[str] = []
+        self.command_ids: list[str] = []
+        self.actors: list[str] = []
+        self.tag: list[str] = []
+        self.tagged: list[str] = []
+        self.received: list[str] = []
+        self.digests: list[bytes] = []
+        self.first: list[str] = []
+        self.last: list[str] = []
+        self.refusals: list[str] = []
 
-    command_id: str
-    digest: bytes
-    first_position: int | None
-    last_position: int | None
-    refusal: str
+    def add_fact(  # noqa: PLR0913 - a row has this many columns, and one call a fact is on the hottest path
+        self,
+        position: int,
+        type_name: str,
+        data: str,
+        tags: Sequence[str],
+        effective_on: date,
+        command_id: str,
+        actor: str,
+    ) -> None:
+        """One fact: `data` is its JSON text, or for APPEND_BYTES its bytes in hex. No tag may stand twice."""
+        self.types.append(type_name)
+        self.datas.append(data)
+        self.tags.append(tags[0] if len(tags) == 1 else "\x1f".join(tags))
+        self.effective_on.append(effective_on.isoformat())
+        self.command_ids.append(command_id)
+        self.actors.append(actor)
+        for tag in tags:
+            self.tag.append(tag)
+            self.tagged.append(str(position))
+
+    def add_answer(
+        self, command_id: str, digest: bytes, first: int | None, last: int | None, refusal: str = ""
+    ) -> None:
+        """The row of a command: its positions, or its refusal as JSON text, or neither where nothing was to record."""
+        self.received.append(command_id)
+        self.digests.append(digest)
+        self.first.append("" if first is None else str(first))
+        self.last.append("" if last is None else str(last))
+        self.refusals.append(refusal)
 
 
 class AppendRefused(ValueError):
-    """An event cannot be stored as it is: types, tags and ids hold no control characters and at most 512 characters."""
+    """An event cannot be stored as it is."""
+
+    def __init__(self, text: str) -> None:
+        """Say what an event must be, and where this one is not."""
+        super().__init__(
+            "An event cannot be stored as it is: type and tags must be of 1 to 512 characters, no control characters, "
+            f"and fit one leaf; a type may not be a fact of the ledger, which only a decision records: {text[:80]!a}"
+        )
 
 
 def lock(connection: Connection) -> Cursor:
@@ -164,35 +227,28 @@ def lock(connection: Connection) -> Cursor:
 
 
 def append(
-    connection: Connection,
-    *,
-    after: int,
-    recorded_at: datetime,
-    facts: Sequence[Fact],
-    answers: Sequence[Answer],
-    statement: bytes = APPEND_JSON,
+    connection: Connection, columns: Columns, *, after: int, recorded_at: datetime, statement: bytes = APPEND_JSON
 ) -> None:
-    """Write facts at positions after+1.., their tags, and the rows of the commands, in one statement, under the lock."""
-    mentions = [(tag, str(after + i)) for i, fact in enumerate(facts, 1) for tag in fact.tags]
+    """Write the facts at positions after+1.., their tags, and the commands' rows, in one statement, under the lock."""
     connection.execute(
         statement,
         {
-            "size": after + len(facts),
+            "size": after + len(columns.types),
             "recorded_at": recorded_at,
             "after": after,
-            "types": "\x1e".join([fact.type for fact in facts]),
-            "datas": "\x1e".join([fact.data for fact in facts]),
-            "tags": "\x1e".join(["\x1f".join(fact.tags) for fact in facts]),
-            "effective_on": ";".join([fact.effective_on.isoformat() for fact in facts]),
-            "command_ids": "\x1e".join([fact.command_id for fact in facts]),
-            "actors": "\x1e".join([fact.actor for fact in facts]),
-            "tag": "\x1e".join([tag for tag, _ in mentions]),
-            "tagged": ";".join([position for _, position in mentions]),
-            "digests": b"".join([answer.digest for answer in answers]),
-            "received": "\x1e".join([answer.command_id for answer in answers]),
-            "first": ";".join(["" if a.first_position is None else str(a.first_position) for a in answers]),
-            "last": ";".join(["" if a.last_position is None else str(a.last_position) for a in answers]),
-            "refusals": "\x1e".join([answer.refusal for answer in answers]),
+            "types": "\x1e".join(columns.types),
+            "datas": "\x1e".join(columns.datas),
+            "tags": "\x1e".join(columns.tags),
+            "effective_on": ";".join(columns.effective_on),
+            "command_ids": "\x1e".join(columns.command_ids),
+            "actors": "\x1e".join(columns.actors),
+            "tag": "\x1e".join(columns.tag),
+            "tagged": ";".join(columns.tagged),
+            "digests": b"".join(columns.digests),
+            "received": "\x1e".join(columns.received),
+            "first": ";".join(columns.first),
+            "last": ";".join(columns.last),
+            "refusals": "\x1e".join(columns.refusals),
         },
         prepare=True,
     )
@@ -215,15 +271,16 @@ def facts_at(connection: Connection, positions: Iterable[int]) -> Cursor:
 class Journal(DCBRecorder):
     """The journal under the library's interface. Its plain events get honest defaults for our further columns."""
 
-    def __init__(self, database: Database) -> None:
-        """Read and append through the database's pool."""
+    def __init__(self, database: Database, *, wait_s: float = CONNECTION_WAIT_S) -> None:
+        """Read and append through the database's pool, and wait that long at most for a connection."""
         self.database = database
+        self._wait_s = wait_s
 
     def read(
         self, query: DCBQuery | None = None, *, after: int | None = None, limit: int | None = None
     ) -> DCBReadResponse:
         """Events in position order. `head` is the journal's end, or with a limit the last position given."""
-        with self.database.connection() as connection, connection.pipeline():
+        with self.database.connection(wait_s=self._wait_s) as connection, connection.pipeline():
             # The head is read first: an event that comes in between is then given, never skipped.
             size = connection.execute(b"SELECT size FROM head", prepare=True)
             rows = _select(connection, query, after=after or 0, limit=limit).fetchall()
@@ -240,7 +297,7 @@ class Journal(DCBRecorder):
             raise ProgrammingError(message)
         for event in events:
             _check_storable(event)
-        with self.database.connection() as connection, connection.transaction():
+        with self.database.connection(wait_s=self._wait_s) as connection, connection.transaction():
             row = lock(connection).fetchone()
             assert row is not None
             size, now = row
@@ -248,18 +305,14 @@ class Journal(DCBRecorder):
                 query, after = condition.fail_if_events_match, condition.after or 0
                 if _select(connection, query, after=after, limit=1).fetchone() is not None:
                     raise IntegrityError(condition)
-            facts = [
-                Fact(
-                    type=event.type,
-                    data=event.data.hex(),
-                    tags=list(dict.fromkeys(event.tags)),
-                    effective_on=beijing_date(now),
-                    command_id=f"recorder/{size + i}",
-                    actor="system:recorder",
+            columns = Columns()
+            for position, event in enumerate(events, size + 1):
+                tags = list(dict.fromkeys(event.tags))
+                its_command = f"recorder/{position}"
+                columns.add_fact(
+                    position, event.type, event.data.hex(), tags, beijing_date(now), its_command, "system:recorder"
                 )
-                for i, event in enumerate(events, 1)
-            ]
-            append(connection, after=size, recorded_at=now, facts=facts, answers=(), statement=APPEND_BYTES)
+            append(connection, columns, after=size, recorded_at=now, statement=APPEND_BYTES)
             settle(connection, wake=True)
         return int(size) + len(events)
 
@@ -269,9 +322,13 @@ class Journal(DCBRecorder):
 
 
 def _check_storable(event: DCBEvent) -> None:
+    leaf_bytes = LEAF_FRAME_BYTES
     for text in (event.type, *event.tags):
-        if not text or len(text) > MAX_TAG_CHARACTERS or CONTROL_CHARACTERS.search(text):
-            raise AppendRefused(AppendRefused.__doc__, text[:80])
+        if not 0 < len(text) <= MAX_TEXT_CHARACTERS or UNSTORABLE.search(text):
+            raise AppendRefused(text)
+        leaf_bytes += len(text.encode()) + 1
+    if leaf_bytes > MAX_LEAF_BYTES or event.type in FACTS:
+        raise AppendRefused(event.type)
 
 
 def _select(connection: Connection, query: DCBQuery | None, *, after: int, limit: int | None) -> Cursor:
@@ -285,9 +342,11 @@ def _select(connection: Connection, query: DCBQuery | None, *, after: int, limit
 
 def _match(item: DCBQueryItem, number: int, arguments: dict[str, Any]) -> bytes:
     """The condition of one query item: one of its types, if any are named, and all of its tags."""
+    if any(UNSTORABLE.search(tag) for tag in item.tags):
+        return b"false"  # No event has such a tag, and the server could not even be asked for it.
     parts: list[str] = []
     if item.types:
-        arguments[f"types{number}"] = item.types
+        arguments[f"types{number}"] = [name for name in item.types if not UNSTORABLE.search(name)]
         parts.append(f"type = ANY (%(types{number})s)")
     for tag_number, tag in enumerate(item.tags):
         arguments[f"tag{number}_{tag_number}"] = tag
@@ -308,7 +367,9 @@ class JournalSubscription(DCBListenNotifySubscription[Journal]):
 
     def __init__(self, recorder: Journal, query: DCBQuery | None = None, after: int | None = None) -> None:
         """Start to pull and to listen."""
-        super().__init__(recorder=recorder, query=query, after=after)
+        # Reading is tried again anyway; waiting long for a connection would only keep `stop` waiting too.
+        impatient = Journal(recorder.database, wait_s=POLL_S)
+        super().__init__(recorder=impatient, query=query, after=after)
         self._listening = threading.Thread(target=self._listen, name="journal-listen", daemon=True)
         self._listening.start()
 

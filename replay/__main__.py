@@ -31,16 +31,20 @@ def refold(
     with psycopg.connect(database_url) as connection, Progress(console=console) as progress:
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         until = folding.head(connection)
+        found = folding.missing(connection, until=until)
         task = progress.add_task("refolding", total=until)
-        refolded = folding.refold(connection, until=until, progress=lambda facts: progress.advance(task, facts))
-        different = folding.differences(connection, refolded)
-        unbalanced = folding.unbalanced(connection, refolded, until=until)
-    for difference in different:
-        console.print(f"{difference.tag}: stored {difference.stored}, folded {difference.folded}")
-    for line in unbalanced:
-        console.print(line)
-    console.print(f"{refolded.facts} facts, {len(refolded.states)} memories, {len(different)} differences.")
-    if different or unbalanced:
+        try:
+            refolded = folding.refold(connection, until=until, progress=lambda facts: progress.advance(task, facts))
+            different = folding.differences(connection, refolded)
+            found += [f"{line.tag}: stored {line.stored}, folded {line.folded}" for line in different]
+            found += folding.unbalanced(connection, refolded, until=until)
+        except folding.HistoryBroken as broken:
+            found.append(str(broken))
+            refolded = folding.Refolded()
+    for line in [*found, f"{refolded.facts} facts, {len(refolded.states)} memories, {len(found)} differences."]:
+        # As it is: a state's brackets are no markup, `:ghost:` is no emoji, and a line is one however long.
+        console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    if found:
         raise typer.Exit(1)
 
 

@@ -2,7 +2,8 @@
 
 1. Nothing but the stored facts is read to rebuild.
 2. Facts are folded in position order; the journal is read in slices, so memory holds the states and one slice.
-3. Double entry agrees: for every account and part, the postings of its facts add up to the folded balance, and all
+3. A journal that cannot be refolded is a finding with a position, like any other, and not a crash.
+4. Double entry agrees: for every account and part, the postings of its facts add up to the folded balance, and all
    postings of the ledger add up to zero.
 """
 
@@ -36,6 +37,30 @@ WHERE position > %s AND position <= %s AND type = ANY (%s)
 GROUP BY type
 """
 
+READ_ONE_BY_ONE = b"""
+SELECT position, type, data
+FROM event
+WHERE position > %s AND position <= %s AND type = ANY (%s)
+ORDER BY position
+"""
+
+COUNT = b"SELECT count(*) FROM event WHERE position <= %s"
+
+# What the missing facts were about is still in the tag index, unless that was changed too.
+READ_MISSING = b"""
+SELECT missing.position, coalesce(string_agg(event_tag.tag, ', ' ORDER BY event_tag.tag), 'nothing')
+FROM (
+    SELECT position
+    FROM generate_series(1, %s) AS given (position)
+    WHERE NOT EXISTS (SELECT FROM event WHERE event.position = given.position)
+    ORDER BY position
+    LIMIT %s
+) AS missing
+LEFT JOIN event_tag ON event_tag.position = missing.position
+GROUP BY missing.position
+ORDER BY missing.position
+"""
+
 READ_MEMORY = b"SELECT tag, position, state FROM memory ORDER BY tag"
 
 
@@ -57,29 +82,59 @@ class Difference:
     stored: str | None
 
 
+class HistoryBroken(RuntimeError):
+    """The fact at this position cannot be read, or cannot follow from those before it."""
+
+    def __init__(self, position: int, why: str) -> None:
+        """Name the first such position."""
+        super().__init__(f"the history breaks at position {position}: {why}")
+
+
 def read_facts(connection: Connection, *, until: int, after: int = 0) -> Iterator[list[tuple[int, Fact]]]:
     """The facts of this ledger in position order, a slice at a time. Plain recorder events are passed over."""
     types = list(FACTS)
     for start in range(after, until, SLICE):
-        rows = connection.execute(READ_SLICE, (start, min(start + SLICE, until), types), prepare=True).fetchall()
+        asked = (start, min(start + SLICE, until), types)
         found: list[tuple[int, Fact]] = []
-        for type_name, positions, datas in rows:
-            found += zip(map(int, positions.split(";")), decode_array(type_name, datas), strict=True)
+        try:
+            with connection.transaction():
+                rows = connection.execute(READ_SLICE, asked, prepare=True).fetchall()
+            for type_name, positions, datas in rows:
+                found += zip(map(int, positions.split(";")), decode_array(type_name, datas), strict=True)
+        except (ValueError, psycopg.DataError):
+            found = _read_one_by_one(connection, asked)
+            rows = []
         if len(rows) > 1:
             found.sort(key=lambda pair: pair[0])
         yield found
 
 
+def _read_one_by_one(connection: Connection, asked: tuple[int, int, list[str]]) -> list[tuple[int, Fact]]:
+    """The slow way, which can tell the position. Raises HistoryBroken."""
+    found: list[tuple[int, Fact]] = []
+    for position, type_name, data in connection.execute(READ_ONE_BY_ONE, asked):
+        try:
+            (fact,) = decode_array(type_name, b"[" + data + b"]")
+        except ValueError as error:
+            raise HistoryBroken(position, str(error)) from error
+        found.append((position, fact))
+    return found
+
+
 def refold(
     connection: Connection, *, until: int | None = None, progress: Callable[[int], Any] = lambda _facts: None
 ) -> Refolded:
-    """Fold all facts up to a position, by default the journal's end."""
+    """Fold all facts up to a position, by default the journal's end. Raises HistoryBroken."""
     refolded = Refolded()
     states = refolded.states
     positions = refolded.positions
     for facts in read_facts(connection, until=head(connection) if until is None else until):
         for position, fact in facts:
-            fold_fact(fact, position, states, positions)
+            try:
+                fold_fact(fact, position, states, positions)
+            except Exception as error:
+                # Facts that contradict each other break a fold in many ways, and each is the finding looked for.
+                raise HistoryBroken(position, f"{type(fact).__name__} does not follow ({error!r})") from error
         refolded.facts += len(facts)
         progress(len(facts))
     return refolded
@@ -90,6 +145,15 @@ def head(connection: Connection) -> int:
     row = connection.execute(HEAD).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def missing(connection: Connection, *, until: int) -> list[str]:
+    """Every position up to this one that holds no fact, with what that was about, up to a bound."""
+    row = connection.execute(COUNT, (until,)).fetchone()
+    if row == (until,):
+        return []
+    rows = connection.execute(READ_MISSING, (until, MAX_DIFFERENCES)).fetchall()
+    return [f"position {position} is missing; it was about {tags}" for position, tags in rows]
 
 
 def differences(connection: Connection, refolded: Refolded) -> list[Difference]:

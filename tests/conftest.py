@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,10 +27,20 @@ def settings() -> Settings:
 
 
 @pytest.fixture(scope="session")
-def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporaryServer]:
-    """The PostgreSQL server of this test process."""
-    with temporary_server(settings, folder=tmp_path_factory.mktemp("server")) as running:
+def server(settings: Settings) -> Iterator[TemporaryServer]:
+    """The PostgreSQL server of this test process.
+
+    Not in pytest's own folder: every start of pytest closes that to other users, and as root the server runs as one.
+    """
+    with temporary_server(settings) as running:
         yield running
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """Where a test runs a server of its own; for the reason above not `tmp_path`."""
+    with tempfile.TemporaryDirectory(prefix="ledger-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -1,13 +1,27 @@
-"""Every command with its matter: how it is decided, what the decision needs, and why it may be refused, in order."""
+"""Every command with its matter: how it is decided, what the decision needs, and why it may be refused, in order.
+
+Run as a program, this module prints the table that stands in docs/commands.md.
+"""
 
 from typing import NamedTuple
 
-from ledger.domain import accounts, benefits, contributions, identities, linking, parting, returns_and_fees, reversals
+from ledger.domain import (
+    accounts,
+    benefits,
+    contributions,
+    identities,
+    linking,
+    parting,
+    returns_and_fees,
+    reversals,
+    transfers,
+    vesting,
+)
 from ledger.domain import commands as c
-from ledger.domain import transfers, vesting
+from ledger.domain import events as e
 from ledger.domain.decider import Decider, Decision, Needs, NotRecalled, View
 from ledger.domain.events import Fact
-from ledger.domain.refusals import Refusal
+from ledger.domain.refusals import REFUSALS, Refusal
 from ledger.domain.states import fold_fact
 
 
@@ -25,8 +39,8 @@ MATTERS: dict[type[c.Command], Matter] = {
     c.PostContribution: Matter(
         contributions.post_contribution, contributions.post_contribution_needs, contributions.REFUSES
     ),
-    c.CreditReturns: Matter(returns_and_fees.credit_returns, None, returns_and_fees.REFUSES),
-    c.ChargeFee: Matter(returns_and_fees.charge_fee, None, returns_and_fees.REFUSES),
+    c.CreditReturns: Matter(returns_and_fees.credit_returns, None, returns_and_fees.RETURNS_REFUSES),
+    c.ChargeFee: Matter(returns_and_fees.charge_fee, None, returns_and_fees.FEE_REFUSES),
     c.VestEmployerPart: Matter(vesting.vest_employer_part, None, vesting.REFUSES),
     c.TransferBalance: Matter(transfers.transfer_balance, transfers.transfer_balance_needs, transfers.REFUSES),
     c.PayBenefit: Matter(benefits.pay_benefit, None, benefits.REFUSES),
@@ -59,3 +73,48 @@ def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> lis
     view.facts[position] = fact
     view.next_position = position + 1
     return tags
+
+
+LIMIT_FACTS: tuple[type[Fact], ...] = (
+    e.LimitBreachRecorded,
+    e.LimitBreachRescinded,
+    e.DuplicateAccountFlagged,
+    e.DuplicateAccountRescinded,
+)
+
+RECORDS: dict[type[c.Command], tuple[type[Fact], ...]] = {
+    c.RegisterSourceIdentity: (e.SourceIdentityRegistered,),
+    c.OpenAccount: (e.AccountOpened,),
+    c.PostContribution: (e.ContributionPosted,),
+    c.CreditReturns: (e.ReturnsCredited,),
+    c.ChargeFee: (e.FeeCharged,),
+    c.VestEmployerPart: (e.EmployerPartVested,),
+    c.TransferBalance: (e.BalanceTransferred,),
+    c.PayBenefit: (e.BenefitPaid,),
+    c.FreezeAccount: (e.AccountFrozen,),
+    c.UnfreezeAccount: (e.AccountUnfrozen,),
+    c.CloseAccount: (e.AccountClosed, e.DuplicateAccountFlagged, e.DuplicateAccountRescinded),
+    c.ReverseEntry: (e.EntryReversed, e.LimitBreachRecorded, e.LimitBreachRescinded),
+    c.LinkIdentities: (e.IdentitiesLinked, *LIMIT_FACTS),
+    c.MergeIdentities: (e.IdentitiesMerged, *LIMIT_FACTS),
+    c.UnmergeIdentities: (e.IdentitiesUnmerged, *LIMIT_FACTS, e.CompensationRequired),
+    c.DeclareDistinct: (e.DistinctDeclared,),
+    c.WithdrawDistinct: (e.DistinctWithdrawn,),
+}
+"""For each command the fact that it records, and then the facts that may follow from it."""
+
+
+def markdown_tables() -> str:
+    """Render what every command records and refuses (CommandIdReused first, always), and every refusal's sentence."""
+    lines = ["| Command | Fact, and what may follow | Refused when, in this order |", "|---|---|---|"]
+    for command, matter in MATTERS.items():
+        facts = ", ".join(f"`{fact.__name__}`" for fact in RECORDS[command])
+        refusals = ", ".join(f"`{refusal.__name__}`" for refusal in matter.refuses)
+        lines.append(f"| `{command.__name__}` | {facts} | {refusals} |")
+    lines += ["", "| Code | Sentence |", "|---|---|"]
+    lines += [f"| `{code}` | {refusal.sentence} |" for code, refusal in REFUSALS.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown_tables(), end="")  # noqa: T201 - printing is what this program is for

@@ -5,9 +5,10 @@ idempotent. Amounts may carry any sign here, so that a wrong one is refused with
 """
 
 import hashlib
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from ledger.domain.calendar import Period
@@ -17,7 +18,13 @@ from ledger.domain.money import AskedAmounts, AskedFen
 
 MAX_LINKS = 50
 MAX_MEMBERS = 200
+FIRST_MOMENT = datetime(1990, 1, 1, tzinfo=UTC)
+LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC)
 
+# Bounded, because near the ends of the calendar a time zone or a count of days leads out of it.
+DecidedAt = Annotated[AwareDatetime, Field(strict=True, ge=FIRST_MOMENT, lt=LAST_MOMENT)]
+# Strict, because a number would be taken for seconds since 1970.
+Day = Annotated[date, Field(strict=True)]
 Approvers = Annotated[list[Actor], Field(max_length=8)]
 AskedPartition = Annotated[
     list[Annotated[list[Sid], Field(max_length=MAX_MEMBERS)]], Field(min_length=1, max_length=MAX_MEMBERS)
@@ -32,8 +39,8 @@ class Command(BaseModel):
     actor: Actor
     caused_by: Annotated[int, Field(strict=True, ge=1, lt=2**53)] | None = None
     command_id: CommandId
-    decided_at: AwareDatetime
-    effective_on: date
+    decided_at: DecidedAt
+    effective_on: Day
 
 
 class AskedLink(BaseModel):
@@ -66,7 +73,7 @@ class OpenAccount(Command):
     account: AccountId
     employer: Slug | None = None
     institution: Slug
-    opened_on: date
+    opened_on: Day
     plan: Slug | None = None
     product: Slug
     replaces: AccountId | None = None
@@ -223,11 +230,14 @@ AnyCommand = Annotated[
 ONE: TypeAdapter[Any] = TypeAdapter(AnyCommand)
 MANY: TypeAdapter[Any] = TypeAdapter(list[AnyCommand])
 
-# When a sender repeats a command it may stamp the repeat anew: the moment of deciding is not part of the content.
-_NOT_CONTENT = {"decided_at"}
-_SERIALIZERS = {cls: cls.__pydantic_serializer__ for cls in COMMANDS.values()}
+_ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=lambda nested: nested.__dict__)
 
 
 def digest(command: Command) -> bytes:
-    """SHA-256 of the command's content: the same id with another digest is another command, and is refused."""
-    return hashlib.sha256(_SERIALIZERS[type(command)].to_json(command, exclude=_NOT_CONTENT)).digest()
+    """SHA-256 of the command's content: the same id with another digest is another command, and is refused.
+
+    When a sender repeats a command it may stamp the repeat anew: the moment of deciding is not part of the content.
+    """
+    content = command.__dict__.copy()
+    del content["decided_at"]
+    return hashlib.sha256(_ENCODER.encode(content)).digest()

@@ -1,6 +1,6 @@
 """Matter: a contribution comes in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from ledger.domain import refusals as r
 from ledger.domain.commands import PostContribution
@@ -31,13 +31,13 @@ REFUSES = (
 )
 
 
-def post_contribution_needs(command: PostContribution, view: View) -> Iterator[str]:
+def post_contribution_needs(command: PostContribution, view: View) -> Iterable[str]:
     """For a capped product: the whole person, and her identities' counters of the year."""
     account = view.memories.get("account:" + command.account)
-    if account is not None and PRODUCTS[account["product"]].one_per_person:
-        sids = [account["sid"]]
-        yield from person_tags(view, sids)
-        yield from quota_tags(view, sids, [command.effective_on.year])
+    if account is None or not PRODUCTS[account["product"]].one_per_person:
+        return ()
+    sids = [account["sid"]]
+    return [*person_tags(view, sids), *quota_tags(view, sids, [command.effective_on.year])]
 
 
 def post_contribution(command: PostContribution, view: View) -> Decision:
@@ -76,16 +76,17 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
 
 
 def _takes_none(command: PostContribution, account: State) -> r.Refusal | None:
-    if account["status"] == "closed":
+    status = account["status"]
+    if status == "closed":
         return r.AccountIsClosed(account=command.account)
-    if account["status"] == "frozen":
+    if status == "frozen":
         return r.AccountIsFrozen(account=command.account)
     if "replaced_by" in account:
         return r.AccountReplaced(account=command.account, replaced_by=account["replaced_by"])
     if "duplicate" in account and account["duplicate"]["account_ids"][0] != command.account:
         return r.AccountDuplicate(account=command.account, goes_on=account["duplicate"]["account_ids"][0])
-    if "ended_by" in account:
-        return r.ContributionsEnded(account=command.account, position=account["ended_by"])
+    if "ending_benefits" in account:
+        return r.ContributionsEnded(account=command.account, payouts=account["ending_benefits"])
     return None
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 
 from ledger.domain.calendar import beijing_date
 from ledger.domain.commands import Command
@@ -19,10 +18,11 @@ from ledger.domain.refusals import (
 )
 from ledger.domain.rulebook import limit
 
+SETTLED_SINCE = 2000
+"""From this year on no effective date is too early; the exact bound lies before it."""
 
-@lru_cache(maxsize=1024)
+
 def _absurd(effective_on: date, decided_at: datetime) -> EffectiveDateAbsurd | None:
-    """Cached, because the commands of one batch share few dates and moments."""
     earliest = limit("ledger.effective.earliest", effective_on)
     ahead = limit("ledger.effective.max_days_ahead", effective_on)
     if earliest is None or ahead is None or effective_on.toordinal() < earliest.value:
@@ -34,20 +34,21 @@ def _absurd(effective_on: date, decided_at: datetime) -> EffectiveDateAbsurd | N
 
 def wrong_date(command: Command, account: State | None = None) -> Refusal | None:
     """EffectiveDateAbsurd, then EffectiveBeforeOpening. The bounds are house rules, dated rows of the rulebook."""
-    absurd = _absurd(command.effective_on, command.decided_at)
-    if absurd is not None or account is None:
-        return absurd
-    on = command.effective_on.isoformat()
-    if on < account["opened_on"]:
-        return EffectiveBeforeOpening(effective_on=on, opened_on=account["opened_on"])
+    effective_on = command.effective_on
+    # What is neither before this century nor after the sender's own day needs no exact look.
+    if effective_on.year < SETTLED_SINCE or effective_on > command.decided_at.date():
+        absurd = _absurd(effective_on, command.decided_at)
+        if absurd is not None:
+            return absurd
+    if account is not None and effective_on.isoformat() < account["opened_on"]:
+        return EffectiveBeforeOpening(effective_on=effective_on.isoformat(), opened_on=account["opened_on"])
     return None
 
 
 def wrong_amounts(amounts: Mapping[str, int], parts: frozenset[str]) -> Refusal | None:
     """PartUnknown, then AmountNotPositive."""
-    for part in amounts:
-        if part not in parts:
-            return PartUnknown(part=part, parts=sorted(parts))
+    if not amounts.keys() <= parts:
+        return PartUnknown(part=min(amounts.keys() - parts), parts=sorted(parts))
     if not all_positive(amounts.values()):
         return AmountNotPositive(amounts_fen=dict(amounts))
     return None

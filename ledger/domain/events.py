@@ -7,11 +7,10 @@
 5. A fact's tags derive from its typed identifiers (`identifiers.tags_of`).
 """
 
-from dataclasses import dataclass
-from datetime import date
-from typing import Any, ClassVar, Literal, dataclass_transform
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
+import msgspec
 
 from ledger.domain.calendar import Period
 from ledger.domain.identifiers import (
@@ -40,32 +39,37 @@ UnmergeCause = Literal["false_match", "fraud", "id_correction", "customer_reques
 Voids = Literal["from_start", "from_date"]
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
-class Record:
-    """A value frozen to the type checker, without the cost of a frozen dataclass at run time (1.3 against 0.4 us)."""
+class _InOrder(msgspec.StructMeta):
+    """Makes a struct whose fields, inherited ones included, stand in alphabetical order, as its JSON must."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> "_InOrder":
+        """Take over the fields of the bases and sort them among the own ones."""
+        annotations: dict[str, Any] = {}
+        for base in bases:
+            annotations |= base.__dict__.get("__annotations__", {})
+            for field in msgspec.structs.fields(base) if getattr(base, "__struct_fields__", ()) else ():
+                if not field.required:
+                    namespace.setdefault(field.name, field.default)
+        annotations |= namespace.get("__annotations__", {})
+        namespace["__annotations__"] = dict(sorted(annotations.items()))
+        return super().__new__(mcls, name, bases, namespace, **options)
 
-    def __init_subclass__(cls, *, abstract: bool = False) -> None:
-        """Make the class a dataclass whose fields stand in alphabetical order, as its JSON must."""
-        if abstract:
-            return
-        inherited = {
-            k: v for base in reversed(cls.__mro__[1:]) for k, v in vars(base).get("__annotations__", {}).items()
-        }
-        cls.__annotations__ = dict(sorted((inherited | vars(cls).get("__annotations__", {})).items()))
-        dataclass(kw_only=True)(cls)
+
+class Record(
+    msgspec.Struct, metaclass=_InOrder, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """An immutable value: made in 0.6 us and spelled in 0.7, where a pydantic model takes 4 and 2."""
 
 
-class Fact(Record, abstract=True):
+class Fact(Record, kw_only=True):
     """What all facts carry. The journal adds position, recorded_at, command_id and actor."""
 
     caused_by: int | None = None
-    decided_at: AwareDatetime
+    decided_at: Annotated[datetime, msgspec.Meta(tz=True)]
     effective_on: date
 
 
-class Link(Record):
+class Link(Record, kw_only=True):
     """An assertion, with its evidence, that two source identities are one person."""
 
     effective_from: date
@@ -78,7 +82,7 @@ class Link(Record):
     weight: str | None = None
 
 
-class CannotLink(Record):
+class CannotLink(Record, kw_only=True):
     """An assertion that two source identities are not one person."""
 
     distinct_id: DistinctId
@@ -86,7 +90,7 @@ class CannotLink(Record):
     sid_b: Sid
 
 
-class SourceIdentityRegistered(Fact):
+class SourceIdentityRegistered(Fact, kw_only=True):
     """A source system's person becomes known here, under that system's own pseudonymous number."""
 
     one_id: OneId
@@ -95,7 +99,7 @@ class SourceIdentityRegistered(Fact):
     verification_tier: VerificationTier
 
 
-class AccountOpened(Fact):
+class AccountOpened(Fact, kw_only=True):
     account: AccountId
     employer: Slug | None = None
     institution: Slug
@@ -106,7 +110,7 @@ class AccountOpened(Fact):
     sid: Sid
 
 
-class ContributionPosted(Fact):
+class ContributionPosted(Fact, kw_only=True):
     """Money came in. `quota` names the counter it uses up, where the product has a yearly cap."""
 
     account: AccountId
@@ -116,21 +120,21 @@ class ContributionPosted(Fact):
     tax_treatment: TaxTreatment
 
 
-class ReturnsCredited(Fact):
+class ReturnsCredited(Fact, kw_only=True):
     account: AccountId
     gains_fen: Amounts
     losses_fen: Amounts
     period: Period
 
 
-class FeeCharged(Fact):
+class FeeCharged(Fact, kw_only=True):
     account: AccountId
     amounts_fen: Amounts
     fee: Slug
     period: Period
 
 
-class EmployerPartVested(Fact):
+class EmployerPartVested(Fact, kw_only=True):
     account: AccountId
     amount_fen: Fen
     from_part: Slug
@@ -138,7 +142,7 @@ class EmployerPartVested(Fact):
     to_part: Slug
 
 
-class BalanceTransferred(Fact):
+class BalanceTransferred(Fact, kw_only=True):
     """One fact about two accounts: `amounts_fen` leave the parts of one, `credits_fen` reach the parts of the other."""
 
     amounts_fen: Amounts
@@ -149,7 +153,7 @@ class BalanceTransferred(Fact):
     to_account: AccountId
 
 
-class BenefitPaid(Fact):
+class BenefitPaid(Fact, kw_only=True):
     """A taxed payout to the person: `amounts_fen` by part add up to gross, which is tax plus net."""
 
     account: AccountId
@@ -161,17 +165,17 @@ class BenefitPaid(Fact):
     tax_fen: FenOrZero
 
 
-class AccountFrozen(Fact):
+class AccountFrozen(Fact, kw_only=True):
     account: AccountId
     reason: Slug
 
 
-class AccountUnfrozen(Fact):
+class AccountUnfrozen(Fact, kw_only=True):
     account: AccountId
     reason: Slug
 
 
-class AccountClosed(Fact):
+class AccountClosed(Fact, kw_only=True):
     account: AccountId
     reason: Slug
 
@@ -183,7 +187,7 @@ ENTRIES: dict[str, type[Entry]] = {
 }
 
 
-class ReversedEntry(Record):
+class ReversedEntry(Record, kw_only=True):
     """The entry that is negated, whole, so that the negation can be checked against this fact alone."""
 
     benefit: BenefitPaid | None = None
@@ -194,7 +198,7 @@ class ReversedEntry(Record):
     vesting: EmployerPartVested | None = None
 
 
-class EntryReversed(Fact):
+class EntryReversed(Fact, kw_only=True):
     """The exact negation of one earlier entry, linked to it."""
 
     approvers: list[str]
@@ -204,7 +208,7 @@ class EntryReversed(Fact):
     reverses: EntryPosition
 
 
-class IdentitiesLinked(Fact):
+class IdentitiesLinked(Fact, kw_only=True):
     """The matcher's decision that identities belong together."""
 
     after: Partition
@@ -213,7 +217,7 @@ class IdentitiesLinked(Fact):
     links: list[Link]
 
 
-class IdentitiesMerged(Fact):
+class IdentitiesMerged(Fact, kw_only=True):
     """A human's decision that identities belong together."""
 
     after: Partition
@@ -225,7 +229,7 @@ class IdentitiesMerged(Fact):
     reason: Slug
 
 
-class IdentitiesUnmerged(Fact):
+class IdentitiesUnmerged(Fact, kw_only=True):
     """A person is parted into `target`; the links between parts are revoked and cannot-links keep them apart."""
 
     approvers: list[str]
@@ -238,7 +242,7 @@ class IdentitiesUnmerged(Fact):
     voids: Voids
 
 
-class DistinctDeclared(Fact):
+class DistinctDeclared(Fact, kw_only=True):
     approvers: list[str]
     distinct_id: DistinctId
     reason: Slug
@@ -246,7 +250,7 @@ class DistinctDeclared(Fact):
     sid_b: Sid
 
 
-class DistinctWithdrawn(Fact):
+class DistinctWithdrawn(Fact, kw_only=True):
     approvers: list[str]
     distinct_ids: list[DistinctId]
     reason: Slug
@@ -254,7 +258,7 @@ class DistinctWithdrawn(Fact):
     sid_b: Sid
 
 
-class LimitBreachRecorded(Fact):
+class LimitBreachRecorded(Fact, kw_only=True):
     """A merge put one person above a yearly cap. The excess falls on the latest postings, `contributing_positions`."""
 
     breach_id: BreachId
@@ -266,26 +270,26 @@ class LimitBreachRecorded(Fact):
     year: int
 
 
-class LimitBreachRescinded(Fact):
+class LimitBreachRescinded(Fact, kw_only=True):
     breach_id: BreachId
     rule: Slug
     sids: list[Sid]
     year: int
 
 
-class DuplicateAccountFlagged(Fact):
+class DuplicateAccountFlagged(Fact, kw_only=True):
     """One person holds a product twice. The first of `account_ids` goes on; the later ones take no contributions."""
 
     account_ids: list[AccountId]
     flag_id: FlagId
 
 
-class DuplicateAccountRescinded(Fact):
+class DuplicateAccountRescinded(Fact, kw_only=True):
     account_ids: list[AccountId]
     flag_id: FlagId
 
 
-class CompensationRequired(Fact):
+class CompensationRequired(Fact, kw_only=True):
     """A decision taken about a merged person does not stand after the unmerge, and money has to be made good."""
 
     decision_position: EntryPosition
@@ -294,9 +298,8 @@ class CompensationRequired(Fact):
 
 
 FACTS: dict[str, type[Fact]] = {cls.__name__: cls for cls in Fact.__subclasses__()}
-_ADAPTERS: dict[type[Fact], TypeAdapter[Any]] = {cls: TypeAdapter(cls) for cls in FACTS.values()}
-_LISTS: dict[str, TypeAdapter[Any]] = {name: TypeAdapter(list[cls]) for name, cls in FACTS.items()}  # type: ignore[valid-type]
-_SERIALIZERS = {cls: adapter.serializer for cls, adapter in _ADAPTERS.items()}
+_ENCODER = msgspec.json.Encoder()
+_DECODERS = {name: msgspec.json.Decoder(list[cls]) for name, cls in FACTS.items()}  # type: ignore[valid-type]
 
 
 class FactUnreadable(ValueError):
@@ -305,13 +308,12 @@ class FactUnreadable(ValueError):
 
 def encode(fact: Fact) -> bytes:
     """The fact's own fields in the one stored spelling."""
-    encoded: bytes = _SERIALIZERS[type(fact)].to_json(fact, exclude_none=True)
-    return encoded
+    return _ENCODER.encode(fact)
 
 
 def decode(type_name: str, data: bytes) -> Fact:
     """Read one stored fact. Raises FactUnreadable."""
-    return decode_many(type_name, [data])[0]
+    return decode_array(type_name, b"[" + data + b"]")[0]
 
 
 def decode_many(type_name: str, datas: list[bytes]) -> list[Fact]:
@@ -321,12 +323,12 @@ def decode_many(type_name: str, datas: list[bytes]) -> list[Fact]:
 
 def decode_array(type_name: str, datas: bytes | str) -> list[Fact]:
     """Read a JSON array of stored facts of one type. Raises FactUnreadable."""
-    adapter = _LISTS.get(type_name)
-    if adapter is None:
+    decoder = _DECODERS.get(type_name)
+    if decoder is None:
         raise FactUnreadable(type_name)
     try:
-        found: list[Fact] = adapter.validate_json(datas)
-    except ValueError as error:
+        found: list[Fact] = decoder.decode(datas)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"{type_name}: {error}"
         raise FactUnreadable(message) from error
     return found

@@ -7,11 +7,12 @@
 
 import hashlib
 import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
+from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 RESIDENT_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -103,7 +104,7 @@ def _extractor(annotation: object) -> Extract | None:
     if origin in (list, tuple):
         inner = next((found for arg in get_args(annotation) if (found := _extractor(arg))), None)
         return (lambda values: (tag for value in values for tag in inner(value))) if inner else None
-    if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel | Struct):
         return lambda value: iter(tags_of(value))
     return None
 
@@ -134,7 +135,7 @@ def _plain_kind(annotation: object) -> str | None:
 def _plan(cls: type) -> tuple[tuple[str, str | None, Extract], ...]:
     """For each field that can name entities: its name, the prefix of its tag if it is a plain identifier, how else."""
     hints = get_type_hints(cls, include_extras=True)
-    names = [field.name for field in fields(cls)] if is_dataclass(cls) else sorted(hints)
+    names: Iterable[str] = getattr(cls, "__struct_fields__", None) or sorted(hints)
     found = ((name, hints[name], _extractor(hints[name])) for name in names)
     return tuple(
         (name, None if (kind := _plain_kind(hint)) is None else kind + ":", extract)
@@ -143,10 +144,24 @@ def _plan(cls: type) -> tuple[tuple[str, str | None, Extract], ...]:
     )
 
 
+@cache
+def _only_field(cls: type) -> tuple[str, str] | None:
+    """Name and prefix of the one plain identifier of a class that has no other; most commands are so."""
+    plan = _plan(cls)
+    if len(plan) == 1 and plan[0][1] is not None:
+        return plan[0][0], plan[0][1]
+    return None
+
+
 def tags_of(record: Any) -> list[str]:
     """The tags of a fact or command: one for each entity it mentions, in field order, none twice."""
+    cls = record.__class__
+    only = _only_field(cls)
+    if only is not None:
+        value = getattr(record, only[0])
+        return [] if value is None else [f"{only[1]}{value}"]
     tags: list[str] = []
-    for name, prefix, extract in _plan(record.__class__):
+    for name, prefix, extract in _plan(cls):
         value = getattr(record, name)
         if value is None:
             continue

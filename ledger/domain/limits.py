@@ -110,7 +110,9 @@ def breach_changes(
     ]
     for breach in standing:
         if breach not in active.values():
-            breach_id = derived_id("B", command.command_id, breach["rule"], breach["year"], *breach["sids"])
+            # Named by what it says, so that an unmerge brings back the very breach that the merge rescinded.
+            said = (breach["rule"], breach["year"], breach["total_fen"])
+            breach_id = derived_id("B", *said, *breach["sids"], *breach["contributing_positions"])
             facts.append(LimitBreachRecorded(breach_id=breach_id, **breach, **fields))
     return facts
 
@@ -134,7 +136,8 @@ def flag_changes(
     ]
     for accounts in standing:
         if accounts not in active.values():
-            flag_id = derived_id("F", command.command_id, *accounts)
+            # Named by what it says, as a breach is.
+            flag_id = derived_id("F", *accounts)
             facts.append(DuplicateAccountFlagged(account_ids=accounts, flag_id=flag_id, **fields))
     return facts
 

@@ -96,6 +96,7 @@ def _joined(
     for asked in command.links:
         if asked.sid_a == asked.sid_b:
             return r.LinkToSelf(sid=asked.sid_a)
+    for asked in command.links:
         for sid in (asked.sid_a, asked.sid_b):
             if view.identity(sid) is None:
                 return r.IdentityUnknown(sid=sid)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
+from msgspec import Meta
 from pydantic import Field
 
 MAX_FEN = 2**53 - 1
@@ -10,8 +11,8 @@ MAX_AMOUNT_FEN = 10**13
 
 # A command may carry an amount of any sign: the decider refuses it with a code, where a parser would only say "invalid".
 AskedFen = Annotated[int, Field(strict=True, ge=-MAX_AMOUNT_FEN, le=MAX_AMOUNT_FEN)]
-Fen = Annotated[int, Field(strict=True, gt=0, le=MAX_FEN)]
-FenOrZero = Annotated[int, Field(strict=True, ge=0, le=MAX_FEN)]
+Fen = Annotated[int, Meta(gt=0, le=MAX_FEN)]
+FenOrZero = Annotated[int, Meta(ge=0, le=MAX_FEN)]
 PartCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")]
 AskedAmounts = Annotated[dict[PartCode, AskedFen], Field(max_length=16)]
 Amounts = dict[str, Fen]
@@ -19,7 +20,9 @@ Amounts = dict[str, Fen]
 
 def in_order(amounts: Mapping[str, int]) -> dict[str, int]:
     """The same amounts with their parts in alphabetical order, the one spelling in which facts are stored."""
-    return dict(sorted(amounts.items())) if len(amounts) > 1 else dict(amounts)
+    parts = [*amounts]
+    ordered = sorted(parts)
+    return dict(amounts) if parts == ordered else {part: amounts[part] for part in ordered}
 
 
 def all_positive(amounts: Collection[int]) -> bool:

@@ -8,7 +8,7 @@ from ledger.domain.events import FeeCharged, ReturnsCredited
 from ledger.domain.money import in_order
 from ledger.domain.rulebook import PRODUCTS
 
-REFUSES = (
+RETURNS_REFUSES = (
     r.AccountUnknown,
     r.AccountIsClosed,
     r.PartUnknown,
@@ -16,6 +16,15 @@ REFUSES = (
     r.EffectiveDateAbsurd,
     r.EffectiveBeforeOpening,
     r.AmountTooLarge,
+    r.BalanceInsufficient,
+)
+FEE_REFUSES = (
+    r.AccountUnknown,
+    r.AccountIsClosed,
+    r.PartUnknown,
+    r.AmountNotPositive,
+    r.EffectiveDateAbsurd,
+    r.EffectiveBeforeOpening,
     r.BalanceInsufficient,
 )
 

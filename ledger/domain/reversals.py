@@ -67,7 +67,8 @@ def _not_negatable(command: ReverseEntry, fact: e.Entry, view: View) -> r.Refusa
         assert account is not None, f"an entry stands at {account_id}, so it was opened"
         if account["status"] == "closed":
             return r.AccountIsClosed(account=account_id)
-        if (refusal := wrong_date(command, account)) is not None:
+    for account_id in dict.fromkeys(account for account, _ in change):
+        if (refusal := wrong_date(command, view.account(account_id))) is not None:
             return refusal
     for (account_id, part), fen in sorted(change.items()):
         account = view.account(account_id)

@@ -421,7 +421,7 @@ def checked(raw_tables: Mapping[str, Any]) -> Rulebook:
 
 _BOOK: Final = checked(packaged_tables())
 
-PRODUCTS: Final[Mapping[str, Product]] = _BOOK.products
+PRODUCTS: Final[Mapping[str, Product]] = dict(_BOOK.products)
 
 
 def _on(rows: tuple[DatedRow, ...], on: date) -> DatedRow | None:

@@ -6,7 +6,6 @@ Money is integer fen; parts, products and pillars stand in the order of the cata
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -135,7 +134,7 @@ def _account_line(account_id: str, account: State) -> AccountLine:
         takes_contributions=account["status"] == "open"
         and not duplicate
         and "replaced_by" not in account
-        and "ended_by" not in account,
+        and "ending_benefits" not in account,
         parts=parts,
         balance_fen=balance,
         vested_fen=vested,

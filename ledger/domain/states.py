@@ -11,7 +11,7 @@ States are plain JSON objects (TypedDict): reading and writing them is what a po
 from collections.abc import Callable, Mapping
 from typing import Any, NotRequired, TypedDict
 
-from pydantic_core import from_json, to_json
+import msgspec
 
 from ledger.domain import events as e
 from ledger.domain.decider import State, View
@@ -26,7 +26,7 @@ class AccountState(TypedDict):
     contributed_fen: NotRequired[dict[str, int]]
     duplicate: NotRequired[dict[str, Any]]
     employer: NotRequired[str]
-    ended_by: NotRequired[int]
+    ending_benefits: NotRequired[int]
     institution: str
     opened_on: str
     opened_position: int
@@ -65,6 +65,9 @@ class QuotaState(TypedDict):
     entries: list[list[int]]
     refunds: list[list[int]]
 
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder()
 
 Fold = Callable[[Any, Any, int, str], State]
 TOTALS = ("benefits", "contributions", "fees", "returns", "transferred_in", "transferred_out")
@@ -133,12 +136,12 @@ def _transfer(account: State, fact: e.BalanceTransferred, sign: int, key: str) -
     return _moved(account, fact.credits_fen, sign, "transferred_in", sign * total)
 
 
-def _benefit(account: State, fact: e.BenefitPaid, sign: int, position: int) -> State:
+def _benefit(account: State, fact: e.BenefitPaid, sign: int) -> State:
     moved = _moved(account, fact.amounts_fen, -sign, "benefits", sign * fact.gross_fen)
-    if sign > 0 and fact.ends_contributions:
-        moved.setdefault("ended_by", position)
-    elif sign < 0 and moved.get("ended_by") == position:
-        del moved["ended_by"]
+    if fact.ends_contributions:
+        standing = moved.pop("ending_benefits", 0) + sign
+        if standing:
+            moved["ending_benefits"] = standing
     return moved
 
 
@@ -156,8 +159,8 @@ def entry_of(reversed_entry: e.ReversedEntry) -> e.Entry:
     return held
 
 
-def _entry(account: State, entry: e.Entry, sign: int, position: int, key: str) -> State:
-    """Apply an entry (sign 1) or its exact negation (sign -1); `position` is the entry's own."""
+def _entry(account: State, entry: e.Entry, sign: int, key: str) -> State:
+    """Apply an entry (sign 1) or its exact negation (sign -1)."""
     match entry:
         case e.ContributionPosted():
             return _contribution(account, entry, sign)
@@ -170,11 +173,11 @@ def _entry(account: State, entry: e.Entry, sign: int, position: int, key: str) -
         case e.BalanceTransferred():
             return _transfer(account, entry, sign, key)
         case e.BenefitPaid():
-            return _benefit(account, entry, sign, position)
+            return _benefit(account, entry, sign)
 
 
 def _account_reversed(account: State, fact: e.EntryReversed, _position: int, key: str) -> State:
-    return _entry(account, entry_of(fact.entry), -1, fact.reverses, key)
+    return _entry(account, entry_of(fact.entry), -1, key)
 
 
 def _account_flagged(account: State, fact: e.DuplicateAccountFlagged, _position: int, _key: str) -> State:
@@ -194,7 +197,7 @@ ACCOUNT: dict[type[e.Fact], Fold] = {
     e.FeeCharged: lambda s, f, _p, _k: _fee(s, f, 1),
     e.EmployerPartVested: lambda s, f, _p, _k: _vesting(s, f, 1),
     e.BalanceTransferred: lambda s, f, _p, k: _transfer(s, f, 1, k),
-    e.BenefitPaid: lambda s, f, p, _k: _benefit(s, f, 1, p),
+    e.BenefitPaid: lambda s, f, _p, _k: _benefit(s, f, 1),
     e.EntryReversed: _account_reversed,
     e.AccountFrozen: lambda s, _f, _p, _k: {**s, "status": "frozen"},
     e.AccountUnfrozen: lambda s, _f, _p, _k: {**s, "status": "open"},
@@ -348,12 +351,12 @@ def remembers(tag: str) -> bool:
 
 def spell(state: State) -> str:
     """The one stored spelling of a state."""
-    return to_json(state).decode()
+    return _ENCODER.encode(state).decode()
 
 
 def unspell(joined: str) -> list[State | None]:
     """Read many stored states at once, joined by commas, `null` where nothing is known."""
-    found: list[State | None] = from_json(f"[{joined}]")
+    found: list[State | None] = _DECODER.decode(f"[{joined}]")
     return found
 
 

@@ -25,6 +25,7 @@ REFUSES = (
     r.BalanceInsufficient,
     r.AmountTooLarge,
 )
+NOT_OPEN: dict[str, type[r.Refusal]] = {"closed": r.AccountIsClosed, "frozen": r.AccountIsFrozen}
 
 
 def transfer_balance_needs(command: TransferBalance, view: View) -> Iterator[str]:
@@ -43,9 +44,8 @@ def transfer_balance(command: TransferBalance, view: View) -> Decision:
     if command.from_account == command.to_account:
         return r.SameAccount(account=command.from_account)
     source, target = view.account(command.from_account), view.account(command.to_account)
-    for name, account in ((command.from_account, source), (command.to_account, target)):
-        if (refusal := _not_open(name, account)) is not None:
-            return refusal
+    if (refusal := _not_open({command.from_account: source, command.to_account: target})) is not None:
+        return refusal
     assert source is not None
     assert target is not None
     amounts = command.amounts_fen
@@ -77,12 +77,15 @@ def transfer_balance(command: TransferBalance, view: View) -> Decision:
     ]
 
 
-def _not_open(name: str, account: State | None) -> r.Refusal | None:
-    if account is None:
-        return r.AccountUnknown(account=name)
-    if account["status"] == "closed":
-        return r.AccountIsClosed(account=name)
-    return r.AccountIsFrozen(account=name) if account["status"] == "frozen" else None
+def _not_open(accounts: Mapping[str, State | None]) -> r.Refusal | None:
+    for name, account in accounts.items():
+        if account is None:
+            return r.AccountUnknown(account=name)
+    for status, refusal in NOT_OPEN.items():
+        for name, account in accounts.items():
+            if account is not None and account["status"] == status:
+                return refusal(account=name)
+    return None
 
 
 def _lawful(command: TransferBalance, source: State, target: State) -> Move | r.Refusal:

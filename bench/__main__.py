@@ -1,0 +1,320 @@
+"""`make bench`: measures posting beside the floor and the peers, prints tables, and writes bench/RESULTS.md.
+
+`--quick` shrinks the world for a first look; its figures are not kept.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+from eventsourcing.dcb.api import DCBEvent
+
+from bench import floor
+from bench.measure import Contest, settle
+from bench.peer import Peers
+from bench.process import posting_process
+from bench.world import World, post_all, set_up
+from ledger.application import Ledger
+from ledger.batching import GroupCommit
+from ledger.database import Database, TemporaryServer, temporary_server
+from ledger.domain.commands import Command
+from ledger.settings import Settings
+from replay.refold import head, refold
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+ROUNDS = {1: 300, 100: 100, 1_000: 40, 5_000: 10}
+PROCESSES = 4
+THREADS = 64
+
+
+class Scale(NamedTuple):
+    """How large the measured world is."""
+
+    accounts: int
+    rounds_share: float
+    growth: tuple[int, ...]
+    process_batches: int
+
+
+FULL = Scale(accounts=200_000, rounds_share=1.0, growth=(100_000, 1_000_000, 3_000_000), process_batches=40)
+QUICK = Scale(accounts=4_000, rounds_share=0.1, growth=(10_000, 20_000, 30_000), process_batches=4)
+
+
+class Report:
+    """Lines of Markdown, printed as they come."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.lines: list[str] = []
+
+    def say(self, *lines: str) -> None:
+        """Add and print."""
+        for line in lines:
+            print(line, flush=True)
+            self.lines.append(line)
+
+    def table(self, title: str, header: str, rows: list[str]) -> None:
+        """A titled table."""
+        self.say("", f"## {title}", "", header, "|" + "---|" * (header.count("|") - 1), *rows)
+
+
+def vacuumed(database: Database) -> None:
+    """Statistics and a checkpoint, so that every contestant starts from the same calm."""
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+
+
+def journal_size(database: Database) -> int:
+    """The number of facts."""
+    with database.connect() as connection:
+        return head(connection)
+
+
+class Arena:
+    """Ours, the floor and the peers, each on its own database of one server, with the same world in each."""
+
+    def __init__(self, server: TemporaryServer, scale: Scale) -> None:
+        """Build the world once, through Ledger.post, and copy it for the floor."""
+        self.world = World(scale.accounts)
+        self.ours = server.create_database("ours")
+        self.ledger = Ledger(self.ours)
+        start = time.perf_counter()
+        commands = set_up(self.ledger, self.world)
+        self.setup_rate = commands / (time.perf_counter() - start)
+        self.ours.close()
+        vacuumed(self.ours)
+        self.floor = server.create_copy("floor", of="ours")
+        self.floor_connection = self.floor.connect()
+        self.peers = Peers(server.create_empty_database("peers").admin_url)
+        self.size = journal_size(self.ours)
+        self.reading = self.ours.connect()
+
+    def round(self, contest: Contest, batch: list[Command], *, peers: bool) -> None:
+        """One batch through every contestant."""
+        contest.time("ours", len(batch), lambda: post_all(self.ledger, batch, size=len(batch)))
+        end = self.size + len(batch)
+        rows = floor.written(self.reading, after=self.size, until=end)
+        events = [
+            DCBEvent(type=row[0], data=bytes(row[1]), tags=row[2])
+            for row in self.reading.execute(
+                "SELECT type, data, tags FROM event WHERE position > %s ORDER BY position", (self.size,)
+            )
+        ]
+        self.reading.rollback()
+        self.size = end
+        contest.time("floor", len(batch), lambda: floor.write(self.floor_connection, rows))
+        # Memories that are new in this batch are given to the floor for nothing.
+        self.floor_connection.execute(floor.INSERT_MEMORY, (rows.tags, rows.positions, rows.states))
+        self.floor_connection.commit()
+        if peers:
+            contest.time("dcb", len(batch), lambda: self.peers.dcb.append(events))
+            stored = self.peers.stored(events)
+            contest.time("streams", len(batch), lambda: self.peers.streams.insert_events(stored))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.reading.close()
+        self.floor_connection.close()
+        self.peers.close()
+        self.ours.close()
+
+
+def batches_and_peers(arena: Arena, scale: Scale, report: Report) -> None:
+    """Section 1: batch sizes, beside the floor and the peers."""
+    rows: list[str] = []
+    for name, make in (("payroll", arena.world.payroll), ("mixed", arena.world.mixed)):
+        for size, rounds in ROUNDS.items():
+            contest = Contest()
+            batches = [make(size) for _ in range(max(3, int(rounds * scale.rounds_share)))]
+            settle()
+            for batch in batches:
+                arena.round(contest, batch, peers=name == "payroll")
+            peers = (
+                f"{contest.rate('ours') / contest.rate('dcb'):.1f}x | {contest.rate('ours') / contest.rate('streams'):.1f}x"
+                if name == "payroll"
+                else " | "
+            )
+            rows.append(
+                f"| {name} | {size:,} | {contest.share('ours', 'floor'):.2f} | {peers} | {contest.rate('ours'):,.0f} | "
+                f"{contest.best('ours'):,.0f} | {contest.rate('floor'):,.0f} |"
+            )
+    report.table(
+        "Posting, beside the floor and the library's recorders",
+        "| mix | batch | share of the floor | of its DCB recorder | of its stream recorder | postings/s | best round | floor/s |",
+        rows,
+    )
+
+
+def hot_account(arena: Arena, scale: Scale, report: Report) -> None:
+    """Section 2a: all postings on one account."""
+    rows: list[str] = []
+    account = arena.world.accounts[0][0]
+    for size in (1, 1_000):
+        contest = Contest()
+        for _ in range(max(3, int(ROUNDS[size] * scale.rounds_share))):
+            arena.round(contest, [arena.world.contribution(0, account) for _ in range(size)], peers=False)
+        rows.append(f"| {size:,} | {contest.share('ours', 'floor'):.2f} | {contest.rate('ours'):,.0f} |")
+    report.table("One hot account", "| batch | share of the floor | postings/s |", rows)
+
+
+def grouped(arena: Arena, report: Report) -> None:
+    """Section 2b: single posts of many threads share transactions."""
+    group = GroupCommit(arena.ledger)
+    rows: list[str] = []
+    for threads in (1, 16, THREADS):
+        each = 2_000 // threads
+        work = [[arena.world.mixed(1) for _ in range(each)] for _ in range(threads)]
+
+        def run(own: list[list[Command]]) -> None:
+            for single in own:
+                group.post(single)
+
+        workers = [threading.Thread(target=run, args=(own,)) for own in work]
+        start = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        rows.append(f"| {threads} | {each * threads / (time.perf_counter() - start):,.0f} |")
+    arena.size = journal_size(arena.ours)
+    report.table("Single posts, group commit", "| threads | postings/s |", rows)
+
+
+def many_processes(arena: Arena, scale: Scale, report: Report) -> None:
+    """Section 2c: several posting processes at once, against one."""
+    rows: list[str] = []
+    context = multiprocessing.get_context("spawn")
+    for number, processes in enumerate((1, PROCESSES)):
+        done, go = context.Queue(), context.Event()
+        each = scale.process_batches // processes
+        workers = [
+            context.Process(
+                target=posting_process,
+                args=(1 + number * 10 + i, arena.ours.url, each, scale.accounts, done, go),
+            )
+            for i in range(processes)
+        ]
+        for worker in workers:
+            worker.start()
+        for _ in workers:
+            done.get(timeout=300)
+        start = time.perf_counter()
+        go.set()
+        for _ in workers:
+            done.get(timeout=300)
+        seconds = time.perf_counter() - start
+        for worker in workers:
+            worker.join(timeout=60)
+        rows.append(f"| {processes} | {each * processes * 1_000 / seconds:,.0f} |")
+    report.table("Posting processes at once, batches of 1,000", "| processes | postings/s |", rows)
+
+
+def growth(server: TemporaryServer, scale: Scale, report: Report) -> None:
+    """Sections 3 and 4: cost as the journal grows, bytes on disk, memory, and the refold of it all."""
+    database = server.create_database("growth")
+    ledger, world = Ledger(database), World(scale.accounts // 5)
+    set_up(ledger, world)
+    rows: list[str] = []
+    first = None
+    size = journal_size(database)
+    for target in scale.growth:
+        while size < target:
+            batches = [world.payroll(1_000) for _ in range(10)]
+            for batch in batches:
+                post_all(ledger, batch, size=1_000)
+            size += 10_000
+        contest = Contest()
+        batches = [world.payroll(1_000) for _ in range(40)]
+        settle()
+        for batch in batches:
+            contest.time("ours", 1_000, partial(post_all, ledger, batch, size=1_000))
+        size = journal_size(database)
+        cost = 1e6 / contest.rate("ours")
+        first = first or cost
+        rows.append(
+            f"| {target:,} | {cost / first:.2f}x | {cost:.1f} | {bytes_per_fact(database, size):,.0f} | "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} |"
+        )
+    report.table(
+        "Growth, batches of 1,000",
+        "| events in the journal | cost against the first | us/posting | bytes on disk/event | peak memory of the bench, MB |",
+        rows,
+    )
+    vacuumed(database)
+    rates: list[str] = []
+    for _ in range(3):
+        with database.connect() as connection:
+            start = time.perf_counter()
+            refolded = refold(connection)
+            rates.append(f"{refolded.facts / (time.perf_counter() - start):,.0f}")
+    report.table(
+        "Refold of all memory, one process",
+        "| events | memories | events/s, three runs |",
+        [f"| {refolded.facts:,} | {len(refolded.states):,} | {', '.join(rates)} |"],
+    )
+    database.close()
+
+
+def bytes_per_fact(database: Database, size: int) -> float:
+    """All tables and indexes of the journal and memory, over the number of facts."""
+    with psycopg.connect(database.admin_url) as connection:
+        row = connection.execute(
+            "SELECT sum(pg_total_relation_size(name)) FROM unnest(ARRAY['event', 'event_tag', 'command', 'memory']) name"
+        ).fetchone()
+    assert row is not None
+    return float(row[0]) / size
+
+
+def machine() -> Iterator[str]:
+    """What was measured on."""
+    yield f"Measured {datetime.now(UTC):%Y-%m-%d} with {os.cpu_count()} cores, Python {platform.python_version()}, "
+    yield f"psycopg {psycopg.__version__} ({psycopg.pq.__impl__}), PostgreSQL 18 from the wheel, durable settings "
+    yield "(fsync, synchronous_commit, full_page_writes on). The machine is shared: compare within a run, not between runs."
+
+
+def main() -> None:
+    """Run all sections."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
+    parser.add_argument("--only", choices=["post", "hot", "group", "processes", "growth"], help="one section")
+    arguments = parser.parse_args()
+    scale = QUICK if arguments.quick else FULL
+    report = Report()
+    report.say("# Results of `make bench`", "", "".join(machine()))
+    sys.setswitchinterval(0.0005)
+    with tempfile.TemporaryDirectory() as folder, temporary_server(Settings(), folder=Path(folder) / "pg") as server:
+        sections: dict[str, Callable[[Arena], None]] = {
+            "post": lambda arena: batches_and_peers(arena, scale, report),
+            "hot": lambda arena: hot_account(arena, scale, report),
+            "group": lambda arena: grouped(arena, report),
+            "processes": lambda arena: many_processes(arena, scale, report),
+        }
+        chosen = [name for name in sections if arguments.only in (None, name)]
+        if chosen:
+            arena = Arena(server, scale)
+            report.say("", f"The world: {scale.accounts:,} accounts, set up at {arena.setup_rate:,.0f} commands/s.")
+            for name in chosen:
+                sections[name](arena)
+            arena.close()
+        if arguments.only in (None, "growth"):
+            growth(server, scale, report)
+    if arguments.quick or arguments.only:
+        return
+    RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

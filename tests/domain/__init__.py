@@ -1,0 +1,1 @@
+"""The rules of the ledger, one by one: no database, no clock, nothing mocked."""
