@@ -250,7 +250,7 @@ def growth(server: TemporaryServer, scale: Scale, report: Report) -> None:
         )
     report.table(
         "Growth, batches of 1,000",
-        "| events in the journal | cost against the first | us/posting | bytes on disk/event | peak memory of the bench, MB |",
+        "| events in the journal | cost against the first | us/posting | bytes on disk/event | peak memory, MB |",
         rows,
     )
     vacuumed(database)

@@ -83,8 +83,8 @@ class World:
             number = self.random.choices(range(3), weights=(5, 2, 1))[0]
             accounts = self.accounts[number]
             start, members = self.random.randrange(len(accounts)), self.random.randint(20, 400)
-            for account in accounts[start : start + min(members, size - len(batch))]:
-                batch.append(self.contribution(number, account))
+            listed = accounts[start : start + min(members, size - len(batch))]
+            batch.extend(self.contribution(number, account) for account in listed)
         return batch
 
     def mixed(self, size: int) -> list[Command]:

@@ -62,9 +62,7 @@ class Recall:
         row = self._cursor.fetchone()
         assert row is not None
         joined, places = row
-        for tag, place in zip(self._tags, places.split(";"), strict=True):
-            if place:
-                addresses[tag] = place
+        addresses.update(pair for pair in zip(self._tags, places.split(";"), strict=True) if pair[1])
         return zip(self._tags, unspell(joined), strict=True)
 
 

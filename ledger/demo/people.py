@@ -148,7 +148,7 @@ def month_parts(system: System, holder: Holder) -> dict[str, int]:
     return {"own": min(parts["own"], PP_MONTH_MOST_FEN)} if system is PP else parts
 
 
-def row(  # noqa: PLR0913, PLR0917 - the columns of the list, in their order
+def row(  # noqa: PLR0913 - the columns of the list, in their order
     system: System, number: str, period: str, on: str, voucher: str, amounts: list[str]
 ) -> bytes:
     decided_at = f"{period}-25T20:00:00+08:00"

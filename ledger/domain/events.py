@@ -8,6 +8,7 @@
 """
 
 from datetime import date, datetime
+from inspect import get_annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -46,7 +47,7 @@ class _InOrder(msgspec.StructMeta):
         """Take over the fields of the bases and sort them among the own ones."""
         annotations: dict[str, Any] = {}
         for base in bases:
-            annotations |= base.__dict__.get("__annotations__", {})
+            annotations |= get_annotations(base)
             for field in msgspec.structs.fields(base) if getattr(base, "__struct_fields__", ()) else ():
                 if not field.required:
                     namespace.setdefault(field.name, field.default)
@@ -61,7 +62,7 @@ class Record(
     """An immutable value: made in 0.6 us and spelled in 0.7, where a pydantic model takes 4 and 2."""
 
 
-class Fact(Record, kw_only=True):
+class Fact(Record, frozen=True, kw_only=True):
     """What all facts carry. The journal adds position, recorded_at, command_id and actor."""
 
     caused_by: int | None = None
@@ -69,7 +70,7 @@ class Fact(Record, kw_only=True):
     effective_on: date
 
 
-class Link(Record, kw_only=True):
+class Link(Record, frozen=True, kw_only=True):
     """An assertion, with its evidence, that two source identities are one person."""
 
     effective_from: date
@@ -82,7 +83,7 @@ class Link(Record, kw_only=True):
     weight: str | None = None
 
 
-class CannotLink(Record, kw_only=True):
+class CannotLink(Record, frozen=True, kw_only=True):
     """An assertion that two source identities are not one person."""
 
     distinct_id: DistinctId
@@ -90,7 +91,7 @@ class CannotLink(Record, kw_only=True):
     sid_b: Sid
 
 
-class SourceIdentityRegistered(Fact, kw_only=True):
+class SourceIdentityRegistered(Fact, frozen=True, kw_only=True):
     """A source system's person becomes known here, under that system's own pseudonymous number."""
 
     one_id: OneId
@@ -99,7 +100,7 @@ class SourceIdentityRegistered(Fact, kw_only=True):
     verification_tier: VerificationTier
 
 
-class AccountOpened(Fact, kw_only=True):
+class AccountOpened(Fact, frozen=True, kw_only=True):
     account: AccountId
     employer: Slug | None = None
     institution: Slug
@@ -110,7 +111,7 @@ class AccountOpened(Fact, kw_only=True):
     sid: Sid
 
 
-class ContributionPosted(Fact, kw_only=True):
+class ContributionPosted(Fact, frozen=True, kw_only=True):
     """Money came in. `quota` names the counter it uses up, where the product has a yearly cap."""
 
     account: AccountId
@@ -120,21 +121,21 @@ class ContributionPosted(Fact, kw_only=True):
     tax_treatment: TaxTreatment
 
 
-class ReturnsCredited(Fact, kw_only=True):
+class ReturnsCredited(Fact, frozen=True, kw_only=True):
     account: AccountId
     gains_fen: Amounts
     losses_fen: Amounts
     period: Period
 
 
-class FeeCharged(Fact, kw_only=True):
+class FeeCharged(Fact, frozen=True, kw_only=True):
     account: AccountId
     amounts_fen: Amounts
     fee: Slug
     period: Period
 
 
-class EmployerPartVested(Fact, kw_only=True):
+class EmployerPartVested(Fact, frozen=True, kw_only=True):
     account: AccountId
     amount_fen: Fen
     from_part: Slug
@@ -142,7 +143,7 @@ class EmployerPartVested(Fact, kw_only=True):
     to_part: Slug
 
 
-class BalanceTransferred(Fact, kw_only=True):
+class BalanceTransferred(Fact, frozen=True, kw_only=True):
     """One fact about two accounts: `amounts_fen` leave the parts of one, `credits_fen` reach the parts of the other."""
 
     amounts_fen: Amounts
@@ -153,7 +154,7 @@ class BalanceTransferred(Fact, kw_only=True):
     to_account: AccountId
 
 
-class BenefitPaid(Fact, kw_only=True):
+class BenefitPaid(Fact, frozen=True, kw_only=True):
     """A taxed payout to the person: `amounts_fen` by part add up to gross, which is tax plus net."""
 
     account: AccountId
@@ -165,17 +166,17 @@ class BenefitPaid(Fact, kw_only=True):
     tax_fen: FenOrZero
 
 
-class AccountFrozen(Fact, kw_only=True):
+class AccountFrozen(Fact, frozen=True, kw_only=True):
     account: AccountId
     reason: Slug
 
 
-class AccountUnfrozen(Fact, kw_only=True):
+class AccountUnfrozen(Fact, frozen=True, kw_only=True):
     account: AccountId
     reason: Slug
 
 
-class AccountClosed(Fact, kw_only=True):
+class AccountClosed(Fact, frozen=True, kw_only=True):
     account: AccountId
     reason: Slug
 
@@ -187,7 +188,7 @@ ENTRIES: dict[str, type[Entry]] = {
 }
 
 
-class ReversedEntry(Record, kw_only=True):
+class ReversedEntry(Record, frozen=True, kw_only=True):
     """The entry that is negated, whole, so that the negation can be checked against this fact alone."""
 
     benefit: BenefitPaid | None = None
@@ -198,7 +199,7 @@ class ReversedEntry(Record, kw_only=True):
     vesting: EmployerPartVested | None = None
 
 
-class EntryReversed(Fact, kw_only=True):
+class EntryReversed(Fact, frozen=True, kw_only=True):
     """The exact negation of one earlier entry, linked to it."""
 
     approvers: list[str]
@@ -208,7 +209,7 @@ class EntryReversed(Fact, kw_only=True):
     reverses: EntryPosition
 
 
-class IdentitiesLinked(Fact, kw_only=True):
+class IdentitiesLinked(Fact, frozen=True, kw_only=True):
     """The matcher's decision that identities belong together."""
 
     after: Partition
@@ -217,7 +218,7 @@ class IdentitiesLinked(Fact, kw_only=True):
     links: list[Link]
 
 
-class IdentitiesMerged(Fact, kw_only=True):
+class IdentitiesMerged(Fact, frozen=True, kw_only=True):
     """A human's decision that identities belong together."""
 
     after: Partition
@@ -229,7 +230,7 @@ class IdentitiesMerged(Fact, kw_only=True):
     reason: Slug
 
 
-class IdentitiesUnmerged(Fact, kw_only=True):
+class IdentitiesUnmerged(Fact, frozen=True, kw_only=True):
     """A person is parted into `target`; the links between parts are revoked and cannot-links keep them apart."""
 
     approvers: list[str]
@@ -242,7 +243,7 @@ class IdentitiesUnmerged(Fact, kw_only=True):
     voids: Voids
 
 
-class DistinctDeclared(Fact, kw_only=True):
+class DistinctDeclared(Fact, frozen=True, kw_only=True):
     approvers: list[str]
     distinct_id: DistinctId
     reason: Slug
@@ -250,7 +251,7 @@ class DistinctDeclared(Fact, kw_only=True):
     sid_b: Sid
 
 
-class DistinctWithdrawn(Fact, kw_only=True):
+class DistinctWithdrawn(Fact, frozen=True, kw_only=True):
     approvers: list[str]
     distinct_ids: list[DistinctId]
     reason: Slug
@@ -258,7 +259,7 @@ class DistinctWithdrawn(Fact, kw_only=True):
     sid_b: Sid
 
 
-class LimitBreachRecorded(Fact, kw_only=True):
+class LimitBreachRecorded(Fact, frozen=True, kw_only=True):
     """A merge put one person above a yearly cap. The excess falls on the latest postings, `contributing_positions`."""
 
     breach_id: BreachId
@@ -270,26 +271,26 @@ class LimitBreachRecorded(Fact, kw_only=True):
     year: int
 
 
-class LimitBreachRescinded(Fact, kw_only=True):
+class LimitBreachRescinded(Fact, frozen=True, kw_only=True):
     breach_id: BreachId
     rule: Slug
     sids: list[Sid]
     year: int
 
 
-class DuplicateAccountFlagged(Fact, kw_only=True):
+class DuplicateAccountFlagged(Fact, frozen=True, kw_only=True):
     """One person holds a product twice. The first of `account_ids` goes on; the later ones take no contributions."""
 
     account_ids: list[AccountId]
     flag_id: FlagId
 
 
-class DuplicateAccountRescinded(Fact, kw_only=True):
+class DuplicateAccountRescinded(Fact, frozen=True, kw_only=True):
     account_ids: list[AccountId]
     flag_id: FlagId
 
 
-class CompensationRequired(Fact, kw_only=True):
+class CompensationRequired(Fact, frozen=True, kw_only=True):
     """A decision taken about a merged person does not stand after the unmerge, and money has to be made good."""
 
     decision_position: EntryPosition

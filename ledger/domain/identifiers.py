@@ -28,7 +28,7 @@ class Names:
 
 def is_resident_id(number: str) -> bool:
     """Whether 18 characters form a valid resident ID number (GB 11643-1999: ISO 7064 MOD 11-2 check digit)."""
-    if len(number) != 18 or not (number[:17].isascii() and number[:17].isdigit()):
+    if len(number) != len(RESIDENT_ID_WEIGHTS) + 1 or not (number[:17].isascii() and number[:17].isdigit()):
         return False
     total = sum(int(digit) * weight for digit, weight in zip(number[:17], RESIDENT_ID_WEIGHTS, strict=True))
     return RESIDENT_ID_CHECKS[total % 11] == number[17].upper()

@@ -91,15 +91,8 @@ def _joined(
     command: Join, view: View, size_rule: str
 ) -> tuple[list[list[str]], list[list[str]], list[Link]] | r.Refusal:
     """The partition before and after, and the links; or the first refusal that applies."""
-    if (refusal := wrong_date(command)) is not None:
+    if (refusal := wrong_date(command) or _wrong_ends(command, view)) is not None:
         return refusal
-    for asked in command.links:
-        if asked.sid_a == asked.sid_b:
-            return r.LinkToSelf(sid=asked.sid_a)
-    for asked in command.links:
-        for sid in (asked.sid_a, asked.sid_b):
-            if view.identity(sid) is None:
-                return r.IdentityUnknown(sid=sid)
     before = components_of(view, [sid for asked in command.links for sid in (asked.sid_a, asked.sid_b)])
     concerned = sorted(sid for person in before for sid in person)
     if command.members is not None and sorted(set(command.members)) != concerned:
@@ -118,6 +111,18 @@ def _joined(
     if most is not None and len(concerned) > most.value and len(before) > 1:
         return r.ComponentTooLarge(rule=most.id, max=most.value, size=len(concerned))
     return before, [concerned], links
+
+
+def _wrong_ends(command: Join, view: View) -> r.Refusal | None:
+    """LinkToSelf, then IdentityUnknown."""
+    for asked in command.links:
+        if asked.sid_a == asked.sid_b:
+            return r.LinkToSelf(sid=asked.sid_a)
+    for asked in command.links:
+        for sid in (asked.sid_a, asked.sid_b):
+            if view.identity(sid) is None:
+                return r.IdentityUnknown(sid=sid)
+    return None
 
 
 def _links(command: Join) -> list[Link]:
