@@ -9,7 +9,6 @@ from ledger.domain.entries import overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import ContributionPosted
 from ledger.domain.identifiers import QUOTA_RULE, quota_id
 from ledger.domain.limits import person_tags, quota_tags, used_fen
-from ledger.domain.money import in_order
 from ledger.domain.rulebook import PRODUCTS, limit
 from ledger.domain.states import members_of
 
@@ -64,7 +63,7 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
     return [
         ContributionPosted(
             account=command.account,
-            amounts_fen=in_order(amounts),
+            amounts_fen=amounts,
             period=command.period,
             quota=quota,
             tax_treatment=command.tax_treatment,

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from ledger.domain.calendar import beijing_date
 from ledger.domain.commands import Command
 from ledger.domain.decider import State
-from ledger.domain.money import MAX_FEN, all_positive
+from ledger.domain.money import MAX_TOTAL_FEN, all_positive
 from ledger.domain.refusals import (
     AmountNotPositive,
     AmountTooLarge,
@@ -64,8 +64,7 @@ def overdrawn(account: State, amounts: Mapping[str, int]) -> Refusal | None:
 
 
 def overflowing(account: State, amounts: Mapping[str, int], total: str) -> Refusal | None:
-    """AmountTooLarge, where a balance or the total to date would pass what every reader keeps exact."""
-    fen = sum(amounts.values())
-    if account["totals_fen"].get(total, 0) + fen > MAX_FEN or sum(account["balances_fen"].values()) + fen > MAX_FEN:
-        return AmountTooLarge(max_fen=MAX_FEN)
+    """AmountTooLarge, where the total to date that the amounts add to would pass its bound."""
+    if account["totals_fen"].get(total, 0) + sum(amounts.values()) > MAX_TOTAL_FEN:
+        return AmountTooLarge(max_fen=MAX_TOTAL_FEN)
     return None

@@ -4,18 +4,12 @@ from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from msgspec import Meta
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 MAX_FEN = 2**53 - 1
+# A balance is at most what contributions, returns and transfers brought in; so bounding each of them bounds it too.
+MAX_TOTAL_FEN = MAX_FEN // 4
 MAX_AMOUNT_FEN = 10**13
-
-# A command may carry an amount of any sign: the decider refuses it with a code, where a parser would only say "invalid".
-AskedFen = Annotated[int, Field(strict=True, ge=-MAX_AMOUNT_FEN, le=MAX_AMOUNT_FEN)]
-Fen = Annotated[int, Meta(gt=0, le=MAX_FEN)]
-FenOrZero = Annotated[int, Meta(ge=0, le=MAX_FEN)]
-PartCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")]
-AskedAmounts = Annotated[dict[PartCode, AskedFen], Field(max_length=16)]
-Amounts = dict[str, Fen]
 
 
 def in_order(amounts: Mapping[str, int]) -> dict[str, int]:
@@ -23,6 +17,15 @@ def in_order(amounts: Mapping[str, int]) -> dict[str, int]:
     parts = [*amounts]
     ordered = sorted(parts)
     return dict(amounts) if parts == ordered else {part: amounts[part] for part in ordered}
+
+
+# A command may carry an amount of any sign: the decider refuses it with a code, where a parser would only say "invalid".
+AskedFen = Annotated[int, Field(strict=True, ge=-MAX_AMOUNT_FEN, le=MAX_AMOUNT_FEN)]
+Fen = Annotated[int, Meta(gt=0, le=MAX_FEN)]
+FenOrZero = Annotated[int, Meta(ge=0, le=MAX_FEN)]
+PartCode = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")]
+AskedAmounts = Annotated[dict[PartCode, AskedFen], Field(max_length=16), AfterValidator(in_order)]
+Amounts = dict[str, Fen]
 
 
 def all_positive(amounts: Collection[int]) -> bool:

@@ -124,7 +124,7 @@ class AmountNotPositive(Refusal):
 
 
 class AmountTooLarge(Refusal):
-    """The balance would pass 2**53 - 1 fen, above which numbers are no longer exact everywhere."""
+    """The account's total to date would pass its bound, above which numbers are no longer exact everywhere."""
 
 
 class YearlyCapExceeded(Refusal):

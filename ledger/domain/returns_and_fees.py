@@ -5,7 +5,6 @@ from ledger.domain.commands import ChargeFee, CreditReturns
 from ledger.domain.decider import Decision, State, View, envelope
 from ledger.domain.entries import overdrawn, overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import FeeCharged, ReturnsCredited
-from ledger.domain.money import in_order
 from ledger.domain.rulebook import PRODUCTS
 
 RETURNS_REFUSES = (
@@ -59,8 +58,8 @@ def credit_returns(command: CreditReturns, view: View) -> Decision:
     return [
         ReturnsCredited(
             account=command.account,
-            gains_fen=in_order(gains),
-            losses_fen=in_order(losses),
+            gains_fen=gains,
+            losses_fen=losses,
             period=command.period,
             **envelope(command),
         )
@@ -83,7 +82,7 @@ def charge_fee(command: ChargeFee, view: View) -> Decision:
     return [
         FeeCharged(
             account=command.account,
-            amounts_fen=in_order(amounts),
+            amounts_fen=amounts,
             fee=command.fee,
             period=command.period,
             **envelope(command),

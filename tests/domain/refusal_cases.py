@@ -110,7 +110,18 @@ EARLY = Broken(r.EffectiveBeforeOpening, {"effective_on": date(2024, 6, 2)})
 UNAPPROVED = Broken(r.ApproverMissing, {"approvers": []})
 CLOSED = Broken(r.AccountIsClosed, past=_closed("EA-1"))
 FROZEN = Broken(r.AccountIsFrozen, past=(freeze("EA-1"),))
-FULL = Broken(r.AmountTooLarge, past=(_contributed("EA-1", "employer_unvested", MAX_FEN),))
+FULL_OF_RETURNS = e.ReturnsCredited(
+    account="EA-1", gains_fen={"employer_unvested": MAX_FEN}, losses_fen={}, period="2026-03", **_fact()
+)
+FULL_OF_TRANSFERS = e.BalanceTransferred(
+    amounts_fen={"employee": MAX_FEN},
+    credits_fen={"employer_vested": MAX_FEN},
+    from_account="EA-3",
+    reason="job_change",
+    rule="mv.ea.ea",
+    to_account="EA-2",
+    **_fact(),
+)
 
 ONE_ANNUITY = (register("hr:1"), open_account("EA-1", "hr:1", EA))
 TWO_PEOPLE = (register("hr:1"), register("life:1"))
@@ -174,7 +185,7 @@ MONEY: tuple[Case, ...] = (
             Broken(r.AmountNotPositive, {"gains_fen": {"employer_vested": 0}}),
             ABSURD,
             EARLY,
-            FULL,
+            Broken(r.AmountTooLarge, past=(FULL_OF_RETURNS,)),
             Broken(r.BalanceInsufficient, {"losses_fen": {"employee": 1}}),
         ),
     ),
@@ -225,7 +236,7 @@ MONEY: tuple[Case, ...] = (
             Broken(r.PersonsDiffer, {"to_account": "EA-3"}),
             Broken(r.MoveNotLawful, {"reason": "whim"}),
             Broken(r.BalanceInsufficient, {"amounts_fen": {"employee": 101}}),
-            Broken(r.AmountTooLarge, past=(_contributed("EA-2", "employer_unvested", MAX_FEN),)),
+            Broken(r.AmountTooLarge, past=(FULL_OF_TRANSFERS,)),
         ),
     ),
     Case(

@@ -5,10 +5,10 @@ gets a new version, an upcast and a sample of its own. Beside each sample stand 
 """
 
 import json
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import msgspec
 import pytest
 
 from ledger.domain import events as e
@@ -57,7 +57,7 @@ def test_no_golden_sample_is_left_over() -> None:
 @each_fact
 def test_golden_sample_fills_every_field(name: str) -> None:
     stored = json.loads(golden(name))
-    assert list(stored) == [field.name for field in fields(e.FACTS[name])]
+    assert list(stored) == sorted(get_type_hints(e.FACTS[name]))
 
 
 def in_one_spelling(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def test_spelling_is_sorted_ascii_without_floats_nulls_and_spaces(name: str) -> 
 
 @each_fact
 def test_absent_fields_are_left_out(name: str) -> None:
-    fact = replace(sample(name), caused_by=None)
-    assert b"null" not in e.encode(fact)
-    assert b"caused_by" not in e.encode(fact).split(b'"entry"')[0]
-    assert e.decode(name, e.encode(fact)) == fact
+    data = golden(name).replace(b'"caused_by":7,', b"")
+    fact = e.decode(name, data)
+    assert fact.caused_by is None
+    assert e.encode(fact) == data
 
 
 @each_fact
@@ -131,14 +131,9 @@ def named_entities(annotation: object, value: object) -> set[str]:
         return {f"{kinds[0]}:{value}"} if kinds else named_entities(get_args(annotation)[0], value)
     if isinstance(value, list):
         return {tag for each in value for tag in named_entities(get_args(annotation)[0], each)}
-    if is_dataclass(value):
+    if isinstance(value, e.Record):
         hints = get_type_hints(type(value), include_extras=True)
-        return {
-            tag
-            for name, hint in hints.items()
-            if name in vars(value)
-            for tag in named_entities(hint, getattr(value, name))
-        }
+        return {tag for name, hint in hints.items() for tag in named_entities(hint, getattr(value, name))}
     return {
         tag for member in get_args(annotation) if not isinstance(value, dict) for tag in named_entities(member, value)
     }
@@ -167,9 +162,7 @@ def test_exactly_the_entries_and_their_reversals_move_money(name: str) -> None:
 def test_reversal_is_the_exact_negation(name: str) -> None:
     entry = sample(name)
     held: dict[str, Any] = {ENTRY_FIELDS[type(entry)]: entry}
-    reversed_before = sample("EntryReversed")
-    assert isinstance(reversed_before, e.EntryReversed)
-    reversal = replace(reversed_before, entry=e.ReversedEntry(**held))
+    reversal = msgspec.structs.replace(sample("EntryReversed"), entry=e.ReversedEntry(**held))
     assert postings(reversal) == [Posting(leg.account, leg.part, -leg.amount_fen) for leg in postings(entry)]
     assert set(tags_of(entry)) <= set(tags_of(reversal))
     assert e.decode("EntryReversed", e.encode(reversal)) == reversal
