@@ -35,11 +35,36 @@ MAX_COMMANDS = 10_000
 SLICE = 250
 MAX_RECALL_ROUNDS = 6
 
-KNOWN = rb"""
-SELECT command_id, digest, first_position, last_position, refusal
-FROM command
-WHERE command_id = ANY (string_to_array(%s, E'\x1e'))
+# The journal's end, what the commands' own tags remember, and which of the commands are known: in one round trip.
+READ = (
+    rb"""
+SELECT head.size, greatest(clock_timestamp(), head.recorded_at), recalled.states, recalled.addresses, known.answers
+FROM head
+CROSS JOIN (
 """
+    + memory.RECALL
+    + rb""") AS recalled
+CROSS JOIN (
+    SELECT json_agg(json_build_array(command_id, encode(digest, 'hex'), first_position, last_position, refusal)) AS answers
+    FROM command
+    WHERE command_id = ANY (string_to_array(%(command_ids)s, E'\x1e'))
+) AS known
+"""
+)
+
+APPEND = b"WITH " + journal.APPEND_JSON + b"SELECT"
+
+# The last slice of a batch takes the memories with it. One that moved since it was recalled is a bug, and divides by zero.
+APPEND_AND_STORE = (
+    b"WITH "
+    + journal.APPEND_JSON
+    + b", "
+    + memory.STORE
+    + b"SELECT 1 / ("
+    + memory.ALL_STORED
+    + b")::int, "
+    + journal.WAKE
+)
 
 KEEP_REUSED = rb"""
 INSERT INTO reused_command (command_id, digest, received_at)
@@ -103,9 +128,8 @@ class Ledger:
             return []
         posting = _Posting(commands)
         try:
-            with self._turn, self._database.connection() as connection, connection.pipeline():
+            with self._turn, self._database.connection() as connection, journal.locked(connection):
                 posting.run(connection)
-                connection.commit()
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise LedgerBusy(LedgerBusy.__doc__) from error
         except (psycopg.OperationalError, PoolTimeout) as error:
@@ -123,36 +147,32 @@ class _Posting:
         self._addresses: dict[str, str] = {}
         self._touched: dict[str, int] = {}
         self._tags = dict.fromkeys(tag for command in commands for tag in tags_of(command) if remembers(tag))
+        self._digests = [digest(command) for command in commands]
         self._columns = journal.Columns()
         self._reused: list[tuple[str, bytes]] = []
         self._settled: dict[str, tuple[bytes, Outcome]] = {}
 
     def run(self, connection: Connection) -> None:
-        """The whole transaction but its commit. The connection is in pipeline mode: statements are sent, not awaited."""
-        head = journal.lock(connection)
-        recall = memory.Recall(connection, list(self._tags))
-        known = connection.execute(KNOWN, ("\x1e".join([c.command_id for c in self.commands]),), prepare=True)
-        positions = {command.position for command in self.commands if isinstance(command, ReverseEntry)}
-        named = journal.facts_at(connection, positions) if positions else None
-        digests = [digest(command) for command in self.commands]
-        row = head.fetchone()
+        """What happens under the lock."""
+        ids = {"command_ids": "\x1e".join([command.command_id for command in self.commands])}
+        row = connection.execute(READ, memory.asked(self._tags) | ids, prepare=True).fetchone()
         assert row is not None
-        size, now = row
+        size, now, states, places, known = row
         self._view.next_position = size + 1
-        self._view.memories.update(recall.states(self._addresses))
-        self._recall_facts(named, positions)
-        for command_id, known_digest, first, last, refusal in known:
-            self._settled[command_id] = (bytes(known_digest), _known(command_id, first, last, refusal))
+        self._view.memories.update(memory.recalled(self._tags, states, places, self._addresses))
+        for command_id, known_digest, first, last, refusal in known or ():
+            self._settled[command_id] = (bytes.fromhex(known_digest), _known(command_id, first, last, refusal))
+        self._recall_facts(connection)
         self._recall_needs(connection, self.commands)
-        self._decide_all(connection, digests, now)
-        written = memory.store(connection, self._view.memories, self._touched, self._addresses)
-        journal.settle(connection, wake=bool(self._touched))
-        for cursor, expected in written:
-            assert cursor.rowcount == expected, f"{cursor.rowcount} memories written, {expected} expected"
+        if len(self.commands) <= SLICE:
+            self._decide_all(connection, now)
+        else:
+            with connection.pipeline():
+                self._decide_all(connection, now)
 
-    def _recall_facts(self, named: journal.Cursor | None, positions: Iterable[int]) -> None:
-        facts: dict[int, Fact | None] = dict.fromkeys(positions)
-        for position, type_name, data in named or ():
+    def _recall_facts(self, connection: Connection) -> None:
+        facts: dict[int, Fact | None] = {c.position: None for c in self.commands if isinstance(c, ReverseEntry)}
+        for position, type_name, data in journal.facts_at(connection, facts) if facts else ():
             try:
                 facts[position] = decode(type_name, bytes(data))
             except FactUnreadable:
@@ -176,13 +196,14 @@ class _Posting:
             missing = [tag for tag in wanted if tag not in memories]
             if not missing:
                 return
-            memories.update(memory.Recall(connection, missing).states(self._addresses))
+            memories.update(memory.recall(connection, missing, self._addresses))
         message = f"needs are not settled after {MAX_RECALL_ROUNDS} rounds"
         raise AssertionError(message)
 
-    def _decide_all(self, connection: Connection, digests: Sequence[bytes], now: datetime) -> None:
+    def _decide_all(self, connection: Connection, now: datetime) -> None:
         sent = self._view.next_position - 1
-        for number, (command, its_digest) in enumerate(zip(self.commands, digests, strict=True), 1):
+        last = len(self.commands)
+        for number, (command, its_digest) in enumerate(zip(self.commands, self._digests, strict=True), 1):
             settled = self._settled.get(command.command_id)
             if settled is None:
                 outcome = self._decide(connection, command, its_digest)
@@ -190,23 +211,37 @@ class _Posting:
             else:
                 outcome = self._settled_before(command, its_digest, settled)
             self.outcomes.append(outcome)
-            if number % SLICE == 0 or number == len(self.commands):
+            if number % SLICE == 0 and number < last:
                 sent = self._send(connection, sent, now)
-        if self._reused:
-            arguments = {
-                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
-                "digests": b"".join([its_digest for _, its_digest in self._reused]),
-                "received_at": now,
-            }
-            connection.execute(KEEP_REUSED, arguments)
+        self._send_last(connection, sent, now)
 
     def _send(self, connection: Connection, after: int, now: datetime) -> int:
         """Send what was decided since the last slice; the new end of the journal is returned."""
         columns = self._columns
         if columns.received:
-            journal.append(connection, columns, after=after, recorded_at=now)
+            connection.execute(APPEND, journal.arguments(columns, after=after, recorded_at=now), prepare=True)
             self._columns = journal.Columns()
         return after + len(columns.types)
+
+    def _send_last(self, connection: Connection, after: int, now: datetime) -> None:
+        """Send the rest with the memories, and wait for the server to have done all it was sent.
+
+        To wait by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket did not take
+        yet, and hangs.
+        """
+        if self._reused:
+            reused = {
+                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
+                "digests": b"".join([its_digest for _, its_digest in self._reused]),
+                "received_at": now,
+            }
+            connection.execute(KEEP_REUSED, reused)
+        if self._columns.received or self._touched:
+            rows = journal.arguments(self._columns, after=after, recorded_at=now)
+            memories = memory.stored(self._view.memories, self._touched, self._addresses)
+            connection.execute(APPEND_AND_STORE, rows | memories, prepare=True).fetchone()
+        else:
+            connection.execute(b"SELECT").fetchone()
 
     def _settled_before(self, command: Command, its_digest: bytes, settled: tuple[bytes, Outcome]) -> Outcome:
         known_digest, outcome = settled

@@ -104,6 +104,8 @@ class Database:
             "TimeZone": "UTC",
             "search_path": "public",
             "jit": "off",
+            # Lists arrive as one text, of whose length a custom plan makes too much: it would read whole tables.
+            "plan_cache_mode": "force_generic_plan",
             "lock_timeout": self._settings.lock_timeout_ms,
             "statement_timeout": self._settings.statement_timeout_ms,
         }

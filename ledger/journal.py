@@ -5,14 +5,14 @@
 3. The journal is a `DCBRecorder` and this module a persistence module of the library: PERSISTENCE_MODULE=ledger.journal.
 4. NOTIFY is a hint only. A subscription also polls, and survives the loss of its connections.
 
-Locking: `lock` takes the head row FOR UPDATE in a statement of its own and only then reads size and clock, so both are
-those of the moment after the wait. The lock ends with the transaction.
+Locking: `locked` takes the head row FOR UPDATE in a statement of its own; size and clock are read by the next, so both
+are those of the moment after the wait. The lock ends with the transaction.
 """
 
 import re
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from eventsourcing.dcb.api import (
 from eventsourcing.dcb.persistence import DCBInfrastructureFactory, DCBListenNotifySubscription
 from eventsourcing.dcb.popo import SimpleDCBReadResponse
 from eventsourcing.persistence import IntegrityError, ProgrammingError, TrackingRecorder
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
 from ledger.database import CONNECTION_WAIT_S, Database, open_database
@@ -49,12 +50,15 @@ MAX_LEAF_BYTES = 65_535
 # Of a leaf's other lines: version, position, number of tags, days, command id, actor and the digest of the data.
 LEAF_FRAME_BYTES = 512
 
-LOCK_HEAD = b"SELECT FROM head FOR UPDATE"
+# One simple query: the transaction begins and waits for the head in one round trip.
+BEGIN_AND_LOCK = b"BEGIN; SELECT FROM head FOR UPDATE"
 
+# Read after the lock, in a statement of its own, so that size and clock are those of the moment after the wait.
 READ_HEAD = b"SELECT size, greatest(clock_timestamp(), recorded_at) FROM head"
 
+# What an append writes, as the parts of a WITH list: several can share one statement.
 APPEND = rb"""
-WITH raised AS (
+raised AS (
     UPDATE head
     SET size = %(size)s, recorded_at = %(recorded_at)s
 ), recorded AS (
@@ -83,28 +87,30 @@ WITH raised AS (
         string_to_array(%(tag)s, E'\x1e'),
         string_to_array(%(tagged)s, ';')::bigint[]
     ) AS mention (tag, position)
+), answered AS (
+    INSERT INTO command (command_id, digest, first_position, last_position, refusal, received_at)
+    SELECT
+        command_id,
+        substr(%(digests)s, (ordinality * 32 - 31)::int, 32),
+        first_position,
+        last_position,
+        refusal,
+        %(recorded_at)s
+    FROM unnest(
+        string_to_array(%(received)s, E'\x1e'),
+        string_to_array(%(first)s, ';', '')::bigint[],
+        string_to_array(%(last)s, ';', '')::bigint[],
+        string_to_array(%(refusals)s, E'\x1e', '')::jsonb[]
+    ) WITH ORDINALITY AS answer (command_id, first_position, last_position, refusal, ordinality)
 )
-INSERT INTO command (command_id, digest, first_position, last_position, refusal, received_at)
-SELECT
-    command_id,
-    substr(%(digests)s, (ordinality * 32 - 31)::int, 32),
-    first_position,
-    last_position,
-    refusal,
-    %(recorded_at)s
-FROM unnest(
-    string_to_array(%(received)s, E'\x1e'),
-    string_to_array(%(first)s, ';', '')::bigint[],
-    string_to_array(%(last)s, ';', '')::bigint[],
-    string_to_array(%(refusals)s, E'\x1e', '')::jsonb[]
-) WITH ORDINALITY AS answer (command_id, first_position, last_position, refusal, ordinality)
 """
 APPEND_JSON = APPEND.replace(b"{data}", b"convert_to(data, 'UTF8')").replace(b"{{}}", b"{}")
 # The only event of an append without any data arrives as an empty list, whose one item is then NULL.
 APPEND_BYTES = APPEND.replace(b"{data}", b"coalesce(decode(data, 'hex'), '')").replace(b"{{}}", b"{}")
 
-NOTIFY = f"SELECT pg_notify('{CHANNEL}', '')".encode()
-NOTHING = b"SELECT"
+# NOTIFY as an expression, so that it can stand in the statement that writes.
+WAKE = f"pg_notify('{CHANNEL}', '')".encode()
+APPEND_PLAIN = b"WITH " + APPEND_BYTES + b"SELECT " + WAKE
 
 READ_AT = b"""
 SELECT position, type, data
@@ -220,47 +226,41 @@ class AppendRefused(ValueError):
         )
 
 
-def lock(connection: Connection) -> Cursor:
-    """Take the head row; the cursor's one row is the Head. Ends with the transaction."""
-    connection.execute(LOCK_HEAD, prepare=True)
-    return connection.execute(READ_HEAD, prepare=True)
+@contextmanager
+def locked(connection: Connection) -> Iterator[None]:
+    """A transaction that holds the head row: committed at the end, rolled back on an error."""
+    connection.autocommit = True  # BEGIN and COMMIT are ours: the first travels with the lock.
+    try:
+        connection.execute(BEGIN_AND_LOCK)
+        yield
+        connection.execute(b"COMMIT")
+    finally:
+        if not connection.closed:
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                connection.rollback()
+            connection.autocommit = False
 
 
-def append(
-    connection: Connection, columns: Columns, *, after: int, recorded_at: datetime, statement: bytes = APPEND_JSON
-) -> None:
-    """Write the facts at positions after+1.., their tags, and the commands' rows, in one statement, under the lock."""
-    connection.execute(
-        statement,
-        {
-            "size": after + len(columns.types),
-            "recorded_at": recorded_at,
-            "after": after,
-            "types": "\x1e".join(columns.types),
-            "datas": "\x1e".join(columns.datas),
-            "tags": "\x1e".join(columns.tags),
-            "effective_on": ";".join(columns.effective_on),
-            "command_ids": "\x1e".join(columns.command_ids),
-            "actors": "\x1e".join(columns.actors),
-            "tag": "\x1e".join(columns.tag),
-            "tagged": ";".join(columns.tagged),
-            "digests": b"".join(columns.digests),
-            "received": "\x1e".join(columns.received),
-            "first": ";".join(columns.first),
-            "last": ";".join(columns.last),
-            "refusals": "\x1e".join(columns.refusals),
-        },
-        prepare=True,
-    )
-
-
-def settle(connection: Connection, *, wake: bool) -> None:
-    """Wake those who follow, once the transaction commits, and wait until the server has done all it was sent.
-
-    To wait by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket did not take yet,
-    and hangs.
-    """
-    connection.execute(NOTIFY if wake else NOTHING, prepare=True).fetchone()
+def arguments(columns: Columns, *, after: int, recorded_at: datetime) -> dict[str, Any]:
+    """What the parts of APPEND take: the facts at positions after+1.., their tags, and the commands' rows."""
+    return {
+        "size": after + len(columns.types),
+        "recorded_at": recorded_at,
+        "after": after,
+        "types": "\x1e".join(columns.types),
+        "datas": "\x1e".join(columns.datas),
+        "tags": "\x1e".join(columns.tags),
+        "effective_on": ";".join(columns.effective_on),
+        "command_ids": "\x1e".join(columns.command_ids),
+        "actors": "\x1e".join(columns.actors),
+        "tag": "\x1e".join(columns.tag),
+        "tagged": ";".join(columns.tagged),
+        "digests": b"".join(columns.digests),
+        "received": "\x1e".join(columns.received),
+        "first": ";".join(columns.first),
+        "last": ";".join(columns.last),
+        "refusals": "\x1e".join(columns.refusals),
+    }
 
 
 def facts_at(connection: Connection, positions: Iterable[int]) -> Cursor:
@@ -297,8 +297,8 @@ class Journal(DCBRecorder):
             raise ProgrammingError(message)
         for event in events:
             _check_storable(event)
-        with self.database.connection(wait_s=self._wait_s) as connection, connection.transaction():
-            row = lock(connection).fetchone()
+        with self.database.connection(wait_s=self._wait_s) as connection, locked(connection):
+            row = connection.execute(READ_HEAD, prepare=True).fetchone()
             assert row is not None
             size, now = row
             if condition is not None:
@@ -312,8 +312,7 @@ class Journal(DCBRecorder):
                 columns.add_fact(
                     position, event.type, event.data.hex(), tags, beijing_date(now), its_command, "system:recorder"
                 )
-            append(connection, columns, after=size, recorded_at=now, statement=APPEND_BYTES)
-            settle(connection, wake=True)
+            connection.execute(APPEND_PLAIN, arguments(columns, after=size, recorded_at=now), prepare=True)
         return int(size) + len(events)
 
     def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> "JournalSubscription":

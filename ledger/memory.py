@@ -14,81 +14,83 @@ from psycopg.rows import TupleRow
 from ledger.domain.decider import State
 from ledger.domain.states import spell, unspell
 
-Cursor = psycopg.Cursor[TupleRow]
 Connection = psycopg.Connection[TupleRow]
 
 RECALL = rb"""
 SELECT
-    coalesce(string_agg(coalesce(memory.state, 'null'), ',' ORDER BY asked.ordinality), ''),
-    coalesce(string_agg(coalesce(memory.ctid::text, ''), ';' ORDER BY asked.ordinality), '')
-FROM unnest(string_to_array(%s, E'\x1e')) WITH ORDINALITY AS asked (tag, ordinality)
+    coalesce(string_agg(coalesce(memory.state, 'null'), ',' ORDER BY asked.ordinality), '') AS states,
+    coalesce(string_agg(coalesce(memory.ctid::text, ''), ';' ORDER BY asked.ordinality), '') AS addresses
+FROM unnest(string_to_array(%(asked)s, E'\x1e')) WITH ORDINALITY AS asked (tag, ordinality)
 LEFT JOIN memory ON memory.tag = asked.tag
 """
 
-UPDATE = rb"""
-UPDATE memory
-SET position = new.position, state = new.state
-FROM unnest(
-    string_to_array(%s, ';')::tid[],
-    string_to_array(%s, ';')::bigint[],
-    string_to_array(%s, E'\x1e')
-) AS new (address, position, state)
-WHERE memory.ctid = new.address
+# What storing writes, as the parts of a WITH list, and the condition that every memory was where recall had found it.
+STORE = rb"""
+updated AS (
+    UPDATE memory
+    SET position = new.position, state = new.state
+    FROM unnest(
+        string_to_array(%(old_addresses)s, ';')::tid[],
+        string_to_array(%(old_positions)s, ';')::bigint[],
+        string_to_array(%(old_states)s, E'\x1e')
+    ) AS new (address, position, state)
+    WHERE memory.ctid = new.address
+    RETURNING 1
+), inserted AS (
+    INSERT INTO memory (tag, position, state)
+    SELECT tag, position, state
+    FROM unnest(
+        string_to_array(%(new_tags)s, E'\x1e'),
+        string_to_array(%(new_positions)s, ';')::bigint[],
+        string_to_array(%(new_states)s, E'\x1e')
+    ) AS new (tag, position, state)
+)
 """
-
-INSERT = rb"""
-INSERT INTO memory (tag, position, state)
-SELECT tag, position, state
-FROM unnest(
-    string_to_array(%s, E'\x1e'),
-    string_to_array(%s, ';')::bigint[],
-    string_to_array(%s, E'\x1e')
-) AS new (tag, position, state)
-"""
+ALL_STORED = b"(SELECT count(*) FROM updated) = %(old_count)s"
 
 
-class Recall:
-    """One question for many memories, answered when `states` is called; until then the server works alone."""
-
-    def __init__(self, connection: Connection, tags: Sequence[str]) -> None:
-        """Ask for these tags, of which none may be asked twice."""
-        self._tags = tags
-        self._cursor = connection.execute(RECALL, ("\x1e".join(tags),), prepare=True) if tags else None
-
-    def states(self, addresses: dict[str, str]) -> Iterable[tuple[str, State | None]]:
-        """The state of each tag, None where nothing is known; `addresses` learns where the known ones lie."""
-        if self._cursor is None:
-            return ()
-        row = self._cursor.fetchone()
-        assert row is not None
-        joined, places = row
-        addresses.update(pair for pair in zip(self._tags, places.split(";"), strict=True) if pair[1])
-        return zip(self._tags, unspell(joined), strict=True)
+def asked(tags: Iterable[str]) -> dict[str, Any]:
+    """What RECALL takes. No tag may stand twice."""
+    return {"asked": "\x1e".join(tags)}
 
 
-def store(
-    connection: Connection,
-    memories: dict[str, State | None],
-    touched: dict[str, int],
-    addresses: dict[str, str],
-) -> list[tuple[Cursor, int]]:
-    """Write the states of the touched tags, each with the position folded in last; new ones are inserted.
+def recalled(
+    tags: Iterable[str], states: str, places: str, addresses: dict[str, str]
+) -> Iterable[tuple[str, State | None]]:
+    """RECALL's answer: the state of each tag, None where nothing is known; `addresses` learns where the known ones lie."""
+    tags = list(tags)
+    if not tags:
+        return ()
+    addresses.update(pair for pair in zip(tags, places.split(";"), strict=True) if pair[1])
+    return zip(tags, unspell(states), strict=True)
 
-    Returns the cursors with the number of rows each must have written, to be checked once the answers are in.
-    """
-    old: list[tuple[str, int, str]] = []
-    new: list[tuple[str, int, str]] = []
+
+def recall(connection: Connection, tags: Sequence[str], addresses: dict[str, str]) -> dict[str, State | None]:
+    """Ask for these tags and wait for the answer."""
+    row = connection.execute(RECALL, asked(tags), prepare=True).fetchone()
+    assert row is not None
+    return dict(recalled(tags, row[0], row[1], addresses))
+
+
+def stored(memories: dict[str, State | None], touched: dict[str, int], addresses: dict[str, str]) -> dict[str, Any]:
+    """What STORE takes: the states of the touched tags, each with the position folded in last; new ones are inserted."""
+    old: list[tuple[str, str, str]] = []
+    new: list[tuple[str, str, str]] = []
     for tag, position in touched.items():
         state = memories[tag]
         assert state is not None, f"{tag} was touched and remembers nothing"
         if (address := addresses.get(tag)) is not None:
-            old.append((address, position, spell(state)))
+            old.append((address, str(position), spell(state)))
         else:
-            new.append((tag, position, spell(state)))
-    written: list[tuple[Cursor, int]] = []
-    for statement, rows, separator in ((UPDATE, old, ";"), (INSERT, new, "\x1e")):
-        if rows:
-            keys, positions, states = zip(*rows, strict=True)
-            arguments: tuple[Any, ...] = (separator.join(keys), ";".join(map(str, positions)), "\x1e".join(states))
-            written.append((connection.execute(statement, arguments, prepare=True), len(rows)))
-    return written
+            new.append((tag, str(position), spell(state)))
+    old_addresses, old_positions, old_states = zip(*old, strict=True) if old else ((), (), ())
+    new_tags, new_positions, new_states = zip(*new, strict=True) if new else ((), (), ())
+    return {
+        "old_addresses": ";".join(old_addresses),
+        "old_positions": ";".join(old_positions),
+        "old_states": "\x1e".join(old_states),
+        "old_count": len(old),
+        "new_tags": "\x1e".join(new_tags),
+        "new_positions": ";".join(new_positions),
+        "new_states": "\x1e".join(new_states),
+    }

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from ledger.database import Database
 from ledger.domain.decider import State
 from ledger.domain.sheet import BalanceSheet, balance_sheet
-from ledger.memory import Recall
+from ledger.memory import recall
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -74,6 +74,6 @@ def _sid_of(connection: Connection, person: str) -> str:
 
 def _recalled(connection: Connection, kind: str, names: list[str]) -> dict[str, State]:
     tags = [f"{kind}:{name}" for name in names]
-    found = dict(Recall(connection, tags).states({}))
+    found = recall(connection, tags, {})
     states = {name: found[tag] for name, tag in zip(names, tags, strict=True)}
     return {name: state for name, state in states.items() if state is not None}
