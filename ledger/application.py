@@ -22,10 +22,11 @@ from pydantic_core import to_json
 from ledger import journal, memory
 from ledger.database import Database
 from ledger.domain.catalogue import MATTERS, apply
-from ledger.domain.commands import Command, ReverseEntry, digest
+from ledger.domain.commands import Command, OpenAccount, PostContribution, ReverseEntry, digest
 from ledger.domain.decider import NotRecalled, View
 from ledger.domain.events import Fact, FactUnreadable, decode, encode
 from ledger.domain.identifiers import tags_of
+from ledger.domain.limits import is_capped
 from ledger.domain.refusals import CommandIdReused, Refusal
 from ledger.domain.states import remembers
 
@@ -34,6 +35,7 @@ Connection = psycopg.Connection[TupleRow]
 MAX_COMMANDS = 10_000
 SLICE = 250
 MAX_RECALL_ROUNDS = 6
+CLOCK_GUARD = "event_time_not_ahead"
 
 # The journal's end, what the commands' own tags remember, and which of the commands are known: in one round trip.
 READ = (
@@ -80,6 +82,10 @@ class BatchTooLarge(ValueError):
 
 class LedgerUnavailable(RuntimeError):
     """The database did not answer. Nothing, or all of the batch, was recorded: post it again with the same ids."""
+
+
+class ClockBehind(LedgerUnavailable):
+    """The database clock lies before the last fact. Nothing was recorded: set it right, and post the batch again."""
 
 
 class LedgerBusy(RuntimeError):
@@ -130,6 +136,10 @@ class Ledger:
         try:
             with self._turn, self._database.connection() as connection, journal.locked(connection):
                 posting.run(connection)
+        except psycopg.errors.CheckViolation as error:
+            if error.diag.constraint_name != CLOCK_GUARD:
+                raise
+            raise ClockBehind(ClockBehind.__doc__) from error
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise LedgerBusy(LedgerBusy.__doc__) from error
         except (psycopg.OperationalError, PoolTimeout) as error:
@@ -163,12 +173,24 @@ class _Posting:
         for command_id, known_digest, first, last, refusal in known or ():
             self._settled[command_id] = (bytes.fromhex(known_digest), _known(command_id, first, last, refusal))
         self._recall_facts(connection)
+        opened = (command for command in self.commands if isinstance(command, OpenAccount))
+        self._view.opening.update(command.sid for command in opened if is_capped(command.product))
+        if self._view.opening:
+            contributed = (command for command in self.commands if isinstance(command, PostContribution))
+            self._view.years.update(command.effective_on.year for command in contributed)
         self._recall_needs(connection, self.commands)
         if len(self.commands) <= SLICE:
             self._decide_all(connection, now)
         else:
             with connection.pipeline():
                 self._decide_all(connection, now)
+        if self._reused:
+            reused = {
+                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
+                "digests": b"".join([its_digest for _, its_digest in self._reused]),
+                "received_at": now,
+            }
+            connection.execute(KEEP_REUSED, reused)
 
     def _recall_facts(self, connection: Connection) -> None:
         facts: dict[int, Fact | None] = {c.position: None for c in self.commands if isinstance(c, ReverseEntry)}
@@ -229,13 +251,6 @@ class _Posting:
         To wait by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket did not take
         yet, and hangs.
         """
-        if self._reused:
-            reused = {
-                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
-                "digests": b"".join([its_digest for _, its_digest in self._reused]),
-                "received_at": now,
-            }
-            connection.execute(KEEP_REUSED, reused)
         if self._columns.received or self._touched:
             rows = journal.arguments(self._columns, after=after, recorded_at=now)
             memories = memory.stored(self._view.memories, self._touched, self._addresses)

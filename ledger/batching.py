@@ -47,13 +47,29 @@ class GroupCommit:
             self._waiting.append(call)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            call.woken.wait()
+            self._wait(call)
         if call.outcomes is None and call.error is None:
             self._lead()
         if call.error is not None:
             raise call.error
         assert call.outcomes is not None
         return call.outcomes
+
+    def _wait(self, call: _Call) -> None:
+        """Until it is answered, or its turn to lead. Who is interrupted meanwhile leaves the queue, and the lead to others."""
+        try:
+            call.woken.wait()
+        except BaseException:
+            with self._guard:
+                if call in self._waiting:
+                    self._waiting.remove(call)
+                passes_on = call.woken.is_set() and call.outcomes is None and call.error is None
+                successor = self._waiting[0] if passes_on and self._waiting else None
+                if passes_on and successor is None:
+                    self._is_led = False
+            if successor is not None:
+                successor.woken.set()
+            raise
 
     def _lead(self) -> None:
         """Post one group, of which the leader is the first; then hand the lead to whoever waits longest."""

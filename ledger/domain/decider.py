@@ -23,13 +23,17 @@ class NotRecalled(LookupError):
 class View:
     """The memories recalled under the head lock, by tag; None stands for an entity that nothing is known of."""
 
-    __slots__ = ("facts", "memories", "next_position")
+    __slots__ = ("facts", "memories", "next_position", "opening", "years")
 
     def __init__(self) -> None:
         """Start empty; the application fills in what it recalls and what it decides."""
         self.memories: dict[str, State | None] = {}
         self.facts: dict[int, Fact | None] = {}
         self.next_position = 1
+        # What the batch itself opens, by source identity, and the years it contributes to: so that what its later
+        # commands need can be recalled together, before its first command is decided.
+        self.opening: set[str] = set()
+        self.years: set[int] = set()
 
     def account(self, account: str) -> State | None:
         """What the account remembers (`states.AccountState`)."""

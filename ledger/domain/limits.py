@@ -40,9 +40,14 @@ def counters(view: View, members: Iterable[str], year: int) -> Iterator[tuple[st
                 yield sid, quota
 
 
+def is_capped(product: str) -> bool:
+    """Whether a person may hold one account of this product, with a yearly cap on it."""
+    return product in PRODUCTS and PRODUCTS[product].one_per_person
+
+
 def holds_capped(identity: State) -> bool:
     """Whether the identity owns an account, open or closed, of a product with a yearly cap."""
-    return any(PRODUCTS[product].one_per_person for product in identity["accounts"].values())
+    return any(map(is_capped, identity["accounts"].values()))
 
 
 def used_fen(view: View, members: Iterable[str], year: int) -> int:
@@ -181,20 +186,20 @@ def person_tags(view: View, sids: Iterable[str]) -> Iterator[str]:
                 yield "identity:" + member
 
 
-def quota_tags(view: View, sids: Iterable[str], years: Collection[int | str]) -> Iterator[str]:
+def quota_tags(view: View, sids: Iterable[str], years: Collection[int]) -> Iterator[str]:
     """The yearly counters of the persons that these identities belong to, as far as the view knows them."""
     for sid in sids:
         identity = view.memories.get("identity:" + sid)
-        for member in identity["members"] if identity is not None else ():
+        for member in identity["members"] if identity is not None else (sid,):
             holder = view.memories.get("identity:" + member)
-            if holder is not None and holds_capped(holder):
+            if member in view.opening or (holder is not None and holds_capped(holder)):
                 for year in years:
-                    yield "quota:" + quota_id(member, int(year))
+                    yield "quota:" + quota_id(member, year)
 
 
 def holding_tags(view: View, sids: Collection[str], *, capped_only: bool) -> Iterator[str]:
     """The memories of the persons' accounts and their yearly counters, as far as the view knows them."""
-    years: set[str] = set()
+    years = set(view.years)
     for sid in sids:
         identity = view.memories.get("identity:" + sid)
         for member in identity["members"] if identity is not None else ():
@@ -204,7 +209,7 @@ def holding_tags(view: View, sids: Collection[str], *, capped_only: bool) -> Ite
                     continue
                 yield "account:" + account_id
                 account = view.memories.get("account:" + account_id)
-                years.update(account.get("contributed_fen", ()) if account is not None else ())
+                years.update(map(int, account.get("contributed_fen", ()) if account is not None else ()))
     yield from quota_tags(view, sids, years)
 
 

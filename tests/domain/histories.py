@@ -5,6 +5,7 @@ A history is made by its seed alone, so that one which breaks an invariant can b
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from itertools import combinations
 from random import Random
 from typing import Any, NamedTuple
 
@@ -117,6 +118,17 @@ class History:
         persons = [state["members"] for state in self.books.of("identity").values()]
         composed = [members for members in persons if len(members) > 1]
         return self.random.choice(composed or persons)
+
+    def join(self) -> bool:
+        """Merge two persons, if any two may be merged."""
+        pairs = list(combinations(self.sids, 2))
+        self.random.shuffle(pairs)
+        for sid, other in pairs:
+            if other not in self.books.memories["identity:" + sid]["members"]:
+                command = self.named(asking.merge((sid, other), on=self.random.choice(DAYS)))
+                if isinstance(self.books.post(command), list):
+                    return True
+        return False
 
     def merging(self) -> c.Command:
         """A customer's merge of two random identities."""
