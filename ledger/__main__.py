@@ -150,7 +150,7 @@ def _tell_the_story(console: Console, ledger: Ledger, database: Database, writte
 
 def _print_facts(console: Console, ledger: Ledger, database: Database, row: sample.Row) -> None:
     """Ask the ledger once more: the same command gets the same receipt, and the journal has its facts."""
-    outcome = ledger.post([ONE.validate_python(row)])[0]
+    outcome = ledger.post([ONE.validate_json(to_json(row))])[0]
     if not isinstance(outcome, Receipt) or outcome.first_position is None or outcome.last_position is None:
         return
     first, last = outcome.first_position, outcome.last_position

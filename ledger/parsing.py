@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from ledger.domain.commands import ONE, Command
 from ledger.domain.rulebook import PRODUCTS
@@ -234,7 +235,7 @@ class _ContributionList:
         decided_at = (cells[at[DECIDED_AT]] if DECIDED_AT in at else "") or self._decided_at
         if not decided_at:
             raise _Wrong("decided_at: the cell is empty, and the first line of the file gives none")
-        command: Command = ONE.validate_python(
+        row = to_json(
             {
                 "type": "PostContribution",
                 "account": cells[at["account"]],
@@ -247,6 +248,7 @@ class _ContributionList:
                 "tax_treatment": cells[at["tax_treatment"]],
             }
         )
+        command: Command = ONE.validate_json(row)
         return command
 
 

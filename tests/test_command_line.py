@@ -43,7 +43,10 @@ ROW = "EA-1,2025-01,2025-01-25,V1,pre_tax,1234.5,"
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    # Wide, so that no path in a message is broken over two lines.
+    return CliRunner(env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"}).invoke(
+        app, list(arguments), catch_exceptions=False
+    )
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from ledger.domain import (
 )
 from ledger.domain import commands as c
 from ledger.domain import events as e
-from ledger.domain.decider import Decider, Decision, Needs, NotRecalled, View
+from ledger.domain.decider import Decider, Decision, Needs, View
 from ledger.domain.events import Fact
 from ledger.domain.refusals import REFUSALS, Refusal
 from ledger.domain.states import fold_fact
@@ -66,10 +66,7 @@ def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> lis
 
     `touched` learns, for each memory that changed, the position folded in last. Raises NotRecalled.
     """
-    try:
-        tags = fold_fact(fact, position, view.memories, touched)
-    except KeyError as error:
-        raise NotRecalled(*error.args) from error
+    tags = fold_fact(fact, position, view.memories, touched)
     view.facts[position] = fact
     view.next_position = position + 1
     return tags

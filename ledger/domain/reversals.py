@@ -88,7 +88,9 @@ def _reversal(command: ReverseEntry, fact: e.Entry, view: View) -> Decision:
         assert account is not None, f"an entry stands at {fact.account}, so it was opened"
         person, year = members_of(view, account["sid"]), fact.effective_on.year
         breaches = active_breaches(view, person)
-        breach_id = next((key for key, breach in breaches.items() if breach["year"] == year), None)
+        breach_id = next(
+            (key for key, breach in breaches.items() if command.position in breach["contributing_positions"]), None
+        )
         changes = breach_changes(command, view, [person], [year], without=command.position)
     entry = e.ReversedEntry(
         benefit=fact if isinstance(fact, e.BenefitPaid) else None,

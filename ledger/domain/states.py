@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict
 import msgspec
 
 from ledger.domain import events as e
-from ledger.domain.decider import State, View
+from ledger.domain.decider import NotRecalled, State, View
 from ledger.domain.identifiers import tags_of
 from ledger.domain.rulebook import PRODUCTS
 
@@ -330,8 +330,8 @@ FOLDS_OF: dict[type[e.Fact], dict[str, Fold]] = {
 def fold_fact(fact: e.Fact, position: int, memories: dict[str, State | None], touched: dict[str, int]) -> list[str]:
     """Fold a fact into every memory it changes, and return its tags.
 
-    `memories` must hold each of these, as None where nothing is known yet; KeyError otherwise. `touched` learns the
-    position folded in last.
+    `memories` must hold each of these, as None where nothing is known yet; otherwise NotRecalled is raised. `touched`
+    learns the position folded in last.
     """
     tags = tags_of(fact)
     folds = FOLDS_OF[fact.__class__]
@@ -339,7 +339,11 @@ def fold_fact(fact: e.Fact, position: int, memories: dict[str, State | None], to
         kind, _, key = tag.partition(":")
         fold = folds.get(kind)
         if fold is not None:
-            memories[tag] = fold(memories[tag], fact, position, key)
+            try:
+                state = memories[tag]
+            except KeyError:
+                raise NotRecalled(tag) from None
+            memories[tag] = fold(state, fact, position, key)
             touched[tag] = position
     return tags
 
