@@ -11,7 +11,8 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
@@ -54,9 +55,7 @@ CROSS JOIN (
 """
 )
 
-APPEND = b"WITH " + journal.APPEND_JSON + b"SELECT"
-
-# The last slice of a batch takes the memories with it. One that moved since it was recalled is a bug, and divides by zero.
+# A slice: facts, command rows and memories. A memory that lies elsewhere than recalled is a bug, and divides by zero.
 APPEND_AND_STORE = (
     b"WITH "
     + journal.APPEND_JSON
@@ -156,20 +155,38 @@ class _Posting:
         self._view = View()
         self._addresses: dict[str, str] = {}
         self._touched: dict[str, int] = {}
-        self._tags = dict.fromkeys(tag for command in commands for tag in tags_of(command) if remembers(tag))
-        self._digests = [digest(command) for command in commands]
+        # Every tag that the commands name and that has a memory, with the number of the last command that names it.
+        self._last_named = {
+            tag: number for number, command in enumerate(commands) for tag in tags_of(command) if remembers(tag)
+        }
+        self._digests: list[bytes] = []
+        self._now = datetime.min.replace(tzinfo=UTC)
         self._columns = journal.Columns()
         self._reused: list[tuple[str, bytes]] = []
         self._settled: dict[str, tuple[bytes, Outcome]] = {}
 
     def run(self, connection: Connection) -> None:
-        """What happens under the lock."""
+        """What happens under the lock. A batch of one slice has nothing to overlap, and a pipeline costs more than it."""
+        with connection.pipeline() if len(self.commands) > SLICE else nullcontext():
+            self._recall(connection)
+            self._decide_all(connection)
+        if self._reused:
+            reused = {
+                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
+                "digests": b"".join([its_digest for _, its_digest in self._reused]),
+                "received_at": self._now,
+            }
+            connection.execute(KEEP_REUSED, reused)
+
+    def _recall(self, connection: Connection) -> None:
         ids = {"command_ids": "\x1e".join([command.command_id for command in self.commands])}
-        row = connection.execute(READ, memory.asked(self._tags) | ids, prepare=True).fetchone()
+        reading = connection.execute(READ, memory.asked(self._last_named) | ids, prepare=True)
+        self._digests = [digest(command) for command in self.commands]
+        row = reading.fetchone()
         assert row is not None
-        size, now, states, places, known = row
+        size, self._now, states, places, known = row
         self._view.next_position = size + 1
-        self._view.memories.update(memory.recalled(self._tags, states, places, self._addresses))
+        self._view.memories.update(memory.recalled(self._last_named, states, places, self._addresses))
         for command_id, known_digest, first, last, refusal in known or ():
             self._settled[command_id] = (bytes.fromhex(known_digest), _known(command_id, first, last, refusal))
         self._recall_facts(connection)
@@ -179,18 +196,6 @@ class _Posting:
             contributed = (command for command in self.commands if isinstance(command, PostContribution))
             self._view.years.update(command.effective_on.year for command in contributed)
         self._recall_needs(connection, self.commands)
-        if len(self.commands) <= SLICE:
-            self._decide_all(connection, now)
-        else:
-            with connection.pipeline():
-                self._decide_all(connection, now)
-        if self._reused:
-            reused = {
-                "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
-                "digests": b"".join([its_digest for _, its_digest in self._reused]),
-                "received_at": now,
-            }
-            connection.execute(KEEP_REUSED, reused)
 
     def _recall_facts(self, connection: Connection) -> None:
         facts: dict[int, Fact | None] = {c.position: None for c in self.commands if isinstance(c, ReverseEntry)}
@@ -222,9 +227,14 @@ class _Posting:
         message = f"needs are not settled after {MAX_RECALL_ROUNDS} rounds"
         raise AssertionError(message)
 
-    def _decide_all(self, connection: Connection, now: datetime) -> None:
-        sent = self._view.next_position - 1
+    def _decide_all(self, connection: Connection) -> None:
+        """Decide command after command, and send slice after slice.
+
+        To wait for the last by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket
+        did not take yet, and hangs.
+        """
         last = len(self.commands)
+        answer = None
         for number, (command, its_digest) in enumerate(zip(self.commands, self._digests, strict=True), 1):
             settled = self._settled.get(command.command_id)
             if settled is None:
@@ -233,30 +243,22 @@ class _Posting:
             else:
                 outcome = self._settled_before(command, its_digest, settled)
             self.outcomes.append(outcome)
-            if number % SLICE == 0 and number < last:
-                sent = self._send(connection, sent, now)
-        self._send_last(connection, sent, now)
+            if (number % SLICE == 0 or number == last) and self._columns.received:
+                answer = self._send(connection, number)
+        if answer is not None:
+            answer.fetchone()
 
-    def _send(self, connection: Connection, after: int, now: datetime) -> int:
-        """Send what was decided since the last slice; the new end of the journal is returned."""
-        columns = self._columns
-        if columns.received:
-            connection.execute(APPEND, journal.arguments(columns, after=after, recorded_at=now), prepare=True)
-            self._columns = journal.Columns()
-        return after + len(columns.types)
-
-    def _send_last(self, connection: Connection, after: int, now: datetime) -> None:
-        """Send the rest with the memories, and wait for the server to have done all it was sent.
-
-        To wait by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket did not take
-        yet, and hangs.
-        """
-        if self._columns.received or self._touched:
-            rows = journal.arguments(self._columns, after=after, recorded_at=now)
-            memories = memory.stored(self._view.memories, self._touched, self._addresses)
-            connection.execute(APPEND_AND_STORE, rows | memories, prepare=True).fetchone()
-        else:
-            connection.execute(b"SELECT").fetchone()
+    def _send(self, connection: Connection, decided: int) -> journal.Cursor:
+        """Send what was decided since the last slice, with the memories that no later command names."""
+        columns, self._columns = self._columns, journal.Columns()
+        after = self._view.next_position - 1 - len(columns.types)
+        rows = journal.arguments(columns, after=after, recorded_at=self._now)
+        ends = decided == len(self.commands)
+        done = {tag: at for tag, at in self._touched.items() if ends or self._last_named.get(tag, decided) < decided}
+        for tag in done:
+            del self._touched[tag]
+        memories = memory.stored(self._view.memories, done, self._addresses)
+        return connection.execute(APPEND_AND_STORE, rows | memories, prepare=True)
 
     def _settled_before(self, command: Command, its_digest: bytes, settled: tuple[bytes, Outcome]) -> Outcome:
         known_digest, outcome = settled

@@ -36,6 +36,16 @@ updated AS (
     ) AS new (address, position, state)
     WHERE memory.ctid = new.address
     RETURNING 1
+), updated_again AS (
+    UPDATE memory
+    SET position = new.position, state = new.state
+    FROM unnest(
+        string_to_array(%(again_tags)s, E'\x1e'),
+        string_to_array(%(again_positions)s, ';')::bigint[],
+        string_to_array(%(again_states)s, E'\x1e')
+    ) AS new (tag, position, state)
+    WHERE memory.tag = new.tag
+    RETURNING 1
 ), inserted AS (
     INSERT INTO memory (tag, position, state)
     SELECT tag, position, state
@@ -46,7 +56,12 @@ updated AS (
     ) AS new (tag, position, state)
 )
 """
-ALL_STORED = b"(SELECT count(*) FROM updated) = %(old_count)s"
+ALL_STORED = (
+    b"(SELECT count(*) FROM updated) = %(old_count)s AND (SELECT count(*) FROM updated_again) = %(again_count)s"
+)
+
+STORED = ""
+"""The address of a memory that this transaction has written: it lies elsewhere now, and is found by its tag."""
 
 
 def asked(tags: Iterable[str]) -> dict[str, Any]:
@@ -73,24 +88,36 @@ def recall(connection: Connection, tags: Sequence[str], addresses: dict[str, str
 
 
 def stored(memories: dict[str, State | None], touched: dict[str, int], addresses: dict[str, str]) -> dict[str, Any]:
-    """What STORE takes: the states of the touched tags, each with the position folded in last; new ones are inserted."""
+    """What STORE takes: the states of the touched tags, each with the position folded in last; new ones are inserted.
+
+    `addresses` learns that they are stored.
+    """
     old: list[tuple[str, str, str]] = []
+    again: list[tuple[str, str, str]] = []
     new: list[tuple[str, str, str]] = []
     for tag, position in touched.items():
         state = memories[tag]
         assert state is not None, f"{tag} was touched and remembers nothing"
-        if (address := addresses.get(tag)) is not None:
+        address = addresses.get(tag)
+        if address:
             old.append((address, str(position), spell(state)))
         else:
-            new.append((tag, str(position), spell(state)))
-    old_addresses, old_positions, old_states = zip(*old, strict=True) if old else ((), (), ())
-    new_tags, new_positions, new_states = zip(*new, strict=True) if new else ((), (), ())
+            (new if address is None else again).append((tag, str(position), spell(state)))
+        addresses[tag] = STORED
     return {
-        "old_addresses": ";".join(old_addresses),
-        "old_positions": ";".join(old_positions),
-        "old_states": "\x1e".join(old_states),
+        **_columns("old_addresses", "old_positions", "old_states", old, separator=";"),
+        **_columns("again_tags", "again_positions", "again_states", again, separator="\x1e"),
+        **_columns("new_tags", "new_positions", "new_states", new, separator="\x1e"),
         "old_count": len(old),
-        "new_tags": "\x1e".join(new_tags),
-        "new_positions": ";".join(new_positions),
-        "new_states": "\x1e".join(new_states),
+        "again_count": len(again),
+    }
+
+
+def _columns(
+    keys: str, positions: str, states: str, rows: list[tuple[str, str, str]], *, separator: str
+) -> dict[str, str]:
+    by_column = zip(*rows, strict=True) if rows else ((), (), ())
+    return {
+        name: parted.join(column)
+        for name, parted, column in zip((keys, positions, states), (separator, ";", "\x1e"), by_column, strict=True)
     }
