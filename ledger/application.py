@@ -25,7 +25,7 @@ from ledger.database import Database
 from ledger.domain.catalogue import MATTERS, apply
 from ledger.domain.commands import Command, OpenAccount, PostContribution, ReverseEntry, digest
 from ledger.domain.decider import NotRecalled, View
-from ledger.domain.events import Fact, FactUnreadable, decode, encode
+from ledger.domain.events import Fact, FactUnreadable, decode
 from ledger.domain.identifiers import tags_of
 from ledger.domain.limits import is_capped
 from ledger.domain.refusals import CommandIdReused, Refusal
@@ -161,7 +161,7 @@ class _Posting:
         }
         self._digests: list[bytes] = []
         self._now = datetime.min.replace(tzinfo=UTC)
-        self._columns = journal.Columns()
+        self._rows = journal.Rows()
         self._reused: list[tuple[str, bytes]] = []
         self._settled: dict[str, tuple[bytes, Outcome]] = {}
 
@@ -243,22 +243,24 @@ class _Posting:
             else:
                 outcome = self._settled_before(command, its_digest, settled)
             self.outcomes.append(outcome)
-            if (number % SLICE == 0 or number == last) and self._columns.received:
-                answer = self._send(connection, number)
+            if number % SLICE == 0 or number == last:
+                answer = self._send(connection, number) or answer
         if answer is not None:
             answer.fetchone()
 
-    def _send(self, connection: Connection, decided: int) -> journal.Cursor:
+    def _send(self, connection: Connection, decided: int) -> journal.Cursor | None:
         """Send what was decided since the last slice, with the memories that no later command names."""
-        columns, self._columns = self._columns, journal.Columns()
-        after = self._view.next_position - 1 - len(columns.types)
-        rows = journal.arguments(columns, after=after, recorded_at=self._now)
+        rows, self._rows = self._rows, journal.Rows()
         ends = decided == len(self.commands)
         done = {tag: at for tag, at in self._touched.items() if ends or self._last_named.get(tag, decided) < decided}
+        if not rows.received and not done:
+            return None
         for tag in done:
             del self._touched[tag]
+        after = self._view.next_position - 1 - len(rows.facts)
+        appended = journal.arguments(rows, after=after, recorded_at=self._now)
         memories = memory.stored(self._view.memories, done, self._addresses)
-        return connection.execute(APPEND_AND_STORE, rows | memories, prepare=True)
+        return connection.execute(APPEND_AND_STORE, appended | memories, prepare=True)
 
     def _settled_before(self, command: Command, its_digest: bytes, settled: tuple[bytes, Outcome]) -> Outcome:
         known_digest, outcome = settled
@@ -268,7 +270,7 @@ class _Posting:
         return _refused(command.command_id, CommandIdReused())
 
     def _decide(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
-        view, columns, command_id = self._view, self._columns, command.command_id
+        view, rows, command_id = self._view, self._rows, command.command_id
         decide = MATTERS[command.__class__].decide
         try:
             decision = decide(command, view)
@@ -277,25 +279,17 @@ class _Posting:
             self._recall_needs(connection, [command])
             decision = decide(command, view)
         if isinstance(decision, Refusal):
-            columns.add_answer(command_id, its_digest, None, None, to_json(decision.as_dict()).decode())
+            rows.add_answer(command_id, its_digest, None, None, to_json(decision.as_dict()).decode())
             return _refused(command_id, decision)
         if not decision:
-            columns.add_answer(command_id, its_digest, None, None)
+            rows.add_answer(command_id, its_digest, None, None)
             return Receipt(command_id, None, None)
         first = view.next_position
         for fact in decision:
             position = view.next_position
             tags = apply(view, fact, position, self._touched)
-            columns.add_fact(
-                position,
-                fact.__class__.__name__,
-                encode(fact).decode(),
-                tags,
-                fact.effective_on,
-                command_id,
-                command.actor,
-            )
-        columns.add_answer(command_id, its_digest, first, position)
+            rows.add_fact(fact, tags, command_id, command.actor)
+        rows.add_answer(command_id, its_digest, first, position)
         return Receipt(command_id, first, position)
 
 

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
@@ -34,13 +34,16 @@ from psycopg.rows import TupleRow
 
 from ledger.database import CONNECTION_WAIT_S, Database, open_database
 from ledger.domain.calendar import beijing_date
-from ledger.domain.events import FACTS
+from ledger.domain.events import FACTS, Fact, encode_lines
 from ledger.settings import Settings, variable_name
 
 Connection = psycopg.Connection[TupleRow]
 Cursor = psycopg.Cursor[TupleRow]
 
 CHANNEL = "ledger_journal"
+# Between the items of a column, and between the tags of one item, on the way to the server.
+ITEM = "\x1e"
+WITHIN = "\x1f"
 POLL_S = 1.0
 RECONNECT_S = 0.2
 # Control characters, and halves of a character, which no UTF-8 can spell.
@@ -74,7 +77,7 @@ raised AS (
         actor
     FROM unnest(
         string_to_array(%(types)s, E'\x1e'),
-        string_to_array(%(datas)s, E'\x1e'),
+        string_to_array(%(datas)s, E'\n'),
         string_to_array(%(tags)s, E'\x1e'),
         string_to_array(%(effective_on)s, ';')::date[],
         string_to_array(%(command_ids)s, E'\x1e'),
@@ -126,14 +129,34 @@ ORDER BY position
 LIMIT %(limit)s
 """
 
-# The rarest way to an item's events first: each item is answered by its tags' index entries, or by a scan in order.
+# One item is answered by its tags' index entries, or where it names no tags by a scan in order.
 READ_MATCHING = b"""
 SELECT position, type, data, tags
 FROM event
-WHERE position > %(after)s AND ({matches})
+WHERE position > %(after)s AND {matches}
 ORDER BY position
 LIMIT %(limit)s
 """
+
+# Several items are answered one by one: were they joined by OR, no index could be used, and all would be scanned.
+READ_MATCHING_ANY = b"""
+SELECT position, type, data, tags
+FROM event
+WHERE position = ANY (ARRAY(
+    SELECT position
+    FROM ({matching}) AS found
+    ORDER BY position
+    LIMIT %(limit)s
+))
+ORDER BY position
+"""
+MATCHING = b"""(
+SELECT position
+FROM event
+WHERE position > %(after)s AND {matches}
+ORDER BY position
+LIMIT %(limit)s
+)"""
 NO_LIMIT = 2**62
 
 
@@ -144,65 +167,29 @@ class Head(NamedTuple):
     now: datetime
 
 
-class Columns:
-    """What one append writes, by column: facts, their tags, and the rows of the commands they answer.
+class Rows:
+    """What one append writes: facts with their tags and their commands, and the rows of the commands answered."""
 
-    One text for each column, its items parted by control characters, is what travels: psycopg takes several times as
-    long to dump lists, and no type, tag, id or JSON text contains one.
-    """
-
-    __slots__ = (
-        "actors",
-        "command_ids",
-        "datas",
-        "digests",
-        "effective_on",
-        "first",
-        "last",
-        "received",
-        "refusals",
-        "tag",
-        "tagged",
-        "tags",
-        "types",
-    )
+    __slots__ = ("actors", "command_ids", "digests", "facts", "first", "last", "received", "refusals", "tags")
 
     def __init__(self) -> None:
         """Start empty."""
-        self.types: list[str] = []
-        self.datas: list[str] = []
-        self.tags: list[str] = []
-        self.effective_on: list[str] = []
+        self.facts: list[Fact] = []
+        self.tags: list[list[str]] = []
         self.command_ids: list[str] = []
         self.actors: list[str] = []
-        self.tag: list[str] = []
-        self.tagged: list[str] = []
         self.received: list[str] = []
         self.digests: list[bytes] = []
         self.first: list[str] = []
         self.last: list[str] = []
         self.refusals: list[str] = []
 
-    def add_fact(  # noqa: PLR0913 - a row has this many columns, and one call a fact is on the hottest path
-        self,
-        position: int,
-        type_name: str,
-        data: str,
-        tags: Sequence[str],
-        effective_on: date,
-        command_id: str,
-        actor: str,
-    ) -> None:
-        """One fact: `data` is its JSON text, or for APPEND_BYTES its bytes in hex. No tag may stand twice."""
-        self.types.append(type_name)
-        self.datas.append(data)
-        self.tags.append(tags[0] if len(tags) == 1 else "\x1f".join(tags))
-        self.effective_on.append(effective_on.isoformat())
+    def add_fact(self, fact: Fact, tags: list[str], command_id: str, actor: str) -> None:
+        """One fact of a command. No tag may stand twice."""
+        self.facts.append(fact)
+        self.tags.append(tags)
         self.command_ids.append(command_id)
         self.actors.append(actor)
-        for tag in tags:
-            self.tag.append(tag)
-            self.tagged.append(str(position))
 
     def add_answer(
         self, command_id: str, digest: bytes, first: int | None, last: int | None, refusal: str = ""
@@ -235,32 +222,76 @@ def locked(connection: Connection) -> Iterator[None]:
         yield
         connection.execute(b"COMMIT")
     finally:
+        if connection.info.transaction_status == TransactionStatus.ACTIVE:
+            connection.close()  # An interrupt cut in while it waited: it takes no rollback, and closing is one.
         if not connection.closed:
             if connection.info.transaction_status != TransactionStatus.IDLE:
                 connection.rollback()
             connection.autocommit = False
 
 
-def arguments(columns: Columns, *, after: int, recorded_at: datetime) -> dict[str, Any]:
-    """What the parts of APPEND take: the facts at positions after+1.., their tags, and the commands' rows."""
+def arguments(rows: Rows, *, after: int, recorded_at: datetime) -> dict[str, Any]:
+    """What APPEND_JSON takes: the facts at positions after+1.., their tags, and the commands' rows.
+
+    One text for each column, its items parted by control characters, is what travels: psycopg takes several times as
+    long to dump lists, and no type, tag, id or JSON text contains one.
+    """
+    return _arguments(
+        after=after,
+        recorded_at=recorded_at,
+        types=[fact.__class__.__name__ for fact in rows.facts],
+        datas=encode_lines(rows.facts),
+        tags=rows.tags,
+        effective_on=[fact.effective_on.isoformat() for fact in rows.facts],
+        command_ids=rows.command_ids,
+        actors=rows.actors,
+    ) | {
+        "received": ITEM.join(rows.received),
+        "digests": b"".join(rows.digests),
+        "first": ";".join(rows.first),
+        "last": ";".join(rows.last),
+        "refusals": ITEM.join(rows.refusals),
+    }
+
+
+def _arguments(  # noqa: PLR0913 - a row has this many columns
+    *,
+    after: int,
+    recorded_at: datetime,
+    types: Sequence[str],
+    datas: str,
+    tags: Sequence[Sequence[str]],
+    effective_on: Sequence[str],
+    command_ids: Sequence[str],
+    actors: Sequence[str],
+) -> dict[str, Any]:
     return {
-        "size": after + len(columns.types),
+        "size": after + len(types),
         "recorded_at": recorded_at,
         "after": after,
-        "types": "\x1e".join(columns.types),
-        "datas": "\x1e".join(columns.datas),
-        "tags": "\x1e".join(columns.tags),
-        "effective_on": ";".join(columns.effective_on),
-        "command_ids": "\x1e".join(columns.command_ids),
-        "actors": "\x1e".join(columns.actors),
-        "tag": "\x1e".join(columns.tag),
-        "tagged": ";".join(columns.tagged),
-        "digests": b"".join(columns.digests),
-        "received": "\x1e".join(columns.received),
-        "first": ";".join(columns.first),
-        "last": ";".join(columns.last),
-        "refusals": "\x1e".join(columns.refusals),
+        "types": ITEM.join(types),
+        "datas": datas,
+        "tags": ITEM.join([its[0] if len(its) == 1 else WITHIN.join(its) for its in tags]),
+        "effective_on": ";".join(effective_on),
+        "command_ids": ITEM.join(command_ids),
+        "actors": ITEM.join(actors),
+        "tag": ITEM.join([tag for its in tags for tag in its]),
+        "tagged": ";".join([str(position) for position, its in enumerate(tags, after + 1) for _ in its]),
     }
+
+
+def _plain_arguments(events: Sequence[DCBEvent], *, after: int, recorded_at: datetime) -> dict[str, Any]:
+    """What APPEND_BYTES takes for plain events, which have no command: the further columns get honest defaults."""
+    return _arguments(
+        after=after,
+        recorded_at=recorded_at,
+        types=[event.type for event in events],
+        datas="\n".join([event.data.hex() for event in events]),
+        tags=[list(dict.fromkeys(event.tags)) for event in events],
+        effective_on=[beijing_date(recorded_at).isoformat()] * len(events),
+        command_ids=[f"recorder/{position}" for position in range(after + 1, after + len(events) + 1)],
+        actors=["system:recorder"] * len(events),
+    ) | {"received": "", "digests": b"", "first": "", "last": "", "refusals": ""}
 
 
 def facts_at(connection: Connection, positions: Iterable[int]) -> Cursor:
@@ -305,14 +336,7 @@ class Journal(DCBRecorder):
                 query, after = condition.fail_if_events_match, condition.after or 0
                 if _select(connection, query, after=after, limit=1).fetchone() is not None:
                     raise IntegrityError(condition)
-            columns = Columns()
-            for position, event in enumerate(events, size + 1):
-                tags = list(dict.fromkeys(event.tags))
-                its_command = f"recorder/{position}"
-                columns.add_fact(
-                    position, event.type, event.data.hex(), tags, beijing_date(now), its_command, "system:recorder"
-                )
-            connection.execute(APPEND_PLAIN, arguments(columns, after=size, recorded_at=now), prepare=True)
+            connection.execute(APPEND_PLAIN, _plain_arguments(events, after=size, recorded_at=now), prepare=True)
         return int(size) + len(events)
 
     def subscribe(self, query: DCBQuery | None = None, *, after: int | None = None) -> "JournalSubscription":
@@ -335,7 +359,11 @@ def _select(connection: Connection, query: DCBQuery | None, *, after: int, limit
     if query is None or not query.items:
         return connection.execute(READ_ALL, arguments, prepare=True)
     matches = [_match(item, number, arguments) for number, item in enumerate(query.items)]
-    statement = READ_MATCHING.replace(b"{matches}", b" OR ".join(matches))
+    if len(matches) == 1:
+        statement = READ_MATCHING.replace(b"{matches}", matches[0])
+    else:
+        matching = b" UNION ".join(MATCHING.replace(b"{matches}", match) for match in matches)
+        statement = READ_MATCHING_ANY.replace(b"{matching}", matching)
     return connection.execute(statement, arguments, binary=False)
 
 

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from ledger.domain.decider import State
-from ledger.domain.states import spell, unspell
+from ledger.domain.states import spell_lines, unspell
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -32,7 +32,7 @@ updated AS (
     FROM unnest(
         string_to_array(%(old_addresses)s, ';')::tid[],
         string_to_array(%(old_positions)s, ';')::bigint[],
-        string_to_array(%(old_states)s, E'\x1e')
+        string_to_array(%(old_states)s, E'\n')
     ) AS new (address, position, state)
     WHERE memory.ctid = new.address
     RETURNING 1
@@ -42,7 +42,7 @@ updated AS (
     FROM unnest(
         string_to_array(%(again_tags)s, E'\x1e'),
         string_to_array(%(again_positions)s, ';')::bigint[],
-        string_to_array(%(again_states)s, E'\x1e')
+        string_to_array(%(again_states)s, E'\n')
     ) AS new (tag, position, state)
     WHERE memory.tag = new.tag
     RETURNING 1
@@ -52,7 +52,7 @@ updated AS (
     FROM unnest(
         string_to_array(%(new_tags)s, E'\x1e'),
         string_to_array(%(new_positions)s, ';')::bigint[],
-        string_to_array(%(new_states)s, E'\x1e')
+        string_to_array(%(new_states)s, E'\n')
     ) AS new (tag, position, state)
 )
 """
@@ -92,32 +92,42 @@ def stored(memories: dict[str, State | None], touched: dict[str, int], addresses
 
     `addresses` learns that they are stored.
     """
-    old: list[tuple[str, str, str]] = []
-    again: list[tuple[str, str, str]] = []
-    new: list[tuple[str, str, str]] = []
+    old, again, new = _Column(), _Column(), _Column()
     for tag, position in touched.items():
         state = memories[tag]
         assert state is not None, f"{tag} was touched and remembers nothing"
         address = addresses.get(tag)
         if address:
-            old.append((address, str(position), spell(state)))
+            old.add(address, position, state)
         else:
-            (new if address is None else again).append((tag, str(position), spell(state)))
+            (new if address is None else again).add(tag, position, state)
         addresses[tag] = STORED
     return {
-        **_columns("old_addresses", "old_positions", "old_states", old, separator=";"),
-        **_columns("again_tags", "again_positions", "again_states", again, separator="\x1e"),
-        **_columns("new_tags", "new_positions", "new_states", new, separator="\x1e"),
-        "old_count": len(old),
-        "again_count": len(again),
+        "old_addresses": ";".join(old.keys),
+        "old_positions": ";".join(old.positions),
+        "old_states": spell_lines(old.states),
+        "old_count": len(old.keys),
+        "again_tags": "\x1e".join(again.keys),
+        "again_positions": ";".join(again.positions),
+        "again_states": spell_lines(again.states),
+        "again_count": len(again.keys),
+        "new_tags": "\x1e".join(new.keys),
+        "new_positions": ";".join(new.positions),
+        "new_states": spell_lines(new.states),
     }
 
 
-def _columns(
-    keys: str, positions: str, states: str, rows: list[tuple[str, str, str]], *, separator: str
-) -> dict[str, str]:
-    by_column = zip(*rows, strict=True) if rows else ((), (), ())
-    return {
-        name: parted.join(column)
-        for name, parted, column in zip((keys, positions, states), (separator, ";", "\x1e"), by_column, strict=True)
-    }
+class _Column:
+    """Memories that are written in one way, by column."""
+
+    __slots__ = ("keys", "positions", "states")
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.positions: list[str] = []
+        self.states: list[State] = []
+
+    def add(self, key: str, position: int, state: State) -> None:
+        self.keys.append(key)
+        self.positions.append(str(position))
+        self.states.append(state)

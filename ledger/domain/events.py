@@ -294,6 +294,11 @@ def encode(fact: Fact) -> bytes:
     return _ENCODER.encode(fact)
 
 
+def encode_lines(facts: list[Fact]) -> str:
+    """Many facts in the stored spelling, a line each; no JSON text holds a line's end."""
+    return _ENCODER.encode_lines(facts)[:-1].decode()
+
+
 def decode(type_name: str, data: bytes) -> Fact:
     """Read one stored fact. Raises FactUnreadable."""
     return decode_array(type_name, b"[" + data + b"]")[0]

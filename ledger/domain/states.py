@@ -358,6 +358,11 @@ def spell(state: State) -> str:
     return _ENCODER.encode(state).decode()
 
 
+def spell_lines(states: list[State]) -> str:
+    """Many states in the stored spelling, a line each; no JSON text holds a line's end."""
+    return _ENCODER.encode_lines(states)[:-1].decode()
+
+
 def unspell(joined: str) -> list[State | None]:
     """Read many stored states at once, joined by commas, `null` where nothing is known."""
     found: list[State | None] = _DECODER.decode(f"[{joined}]")
