@@ -92,10 +92,10 @@ class TestExternalDatabase:
 class TestEmbeddedServer:
     """Our own PostgreSQL; the numbers are the invariants of ledger/embedded.py."""
 
-    def test_the_first_opening_makes_a_database_and_the_last_user_stops_the_server(self, tmp_path: Path) -> None:
+    def test_the_first_opening_makes_a_database_and_the_last_user_stops_the_server(self, server_folder: Path) -> None:
         """Invariant 3, within one process."""
-        settings = settings_in(tmp_path)
-        server = EmbeddedServer(tmp_path)
+        settings = settings_in(server_folder)
+        server = EmbeddedServer(server_folder)
         with open_database(settings) as first:
             with first.connection() as connection:
                 connection.execute("INSERT INTO memory VALUES ('kept', 1, '')")
@@ -106,16 +106,16 @@ class TestEmbeddedServer:
         with open_database(settings) as again, again.connection() as connection:
             assert connection.execute("SELECT tag FROM memory").fetchall() == [("kept",)]
 
-    def test_another_process_keeps_the_server_alive_and_a_killed_one_does_not_count(self, tmp_path: Path) -> None:
+    def test_another_process_keeps_the_server_alive_and_a_killed_one_does_not_count(self, server_folder: Path) -> None:
         """Invariant 3, between processes."""
         program = (
             "import sys; from pathlib import Path; from ledger.embedded import EmbeddedServer; "
             "EmbeddedServer(Path(sys.argv[1]), shared_buffers_mb=16).start(); "
             "print('started', flush=True); sys.stdin.read()"
         )
-        server = EmbeddedServer(tmp_path, shared_buffers_mb=16)
+        server = EmbeddedServer(server_folder, shared_buffers_mb=16)
         with subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path)],
+            [sys.executable, "-c", program, str(server_folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         ) as other:
@@ -130,15 +130,15 @@ class TestEmbeddedServer:
                 other.wait()
         assert not server.is_running()
 
-    def test_processes_that_start_together_share_one_server(self, tmp_path: Path) -> None:
+    def test_processes_that_start_together_share_one_server(self, server_folder: Path) -> None:
         """Invariant 3, at the first start, when there is no folder yet."""
-        settings = settings_in(tmp_path)
+        settings = settings_in(server_folder)
         together = threading.Barrier(3)
         pids = []
 
         def use() -> None:
             with open_database(settings):
-                pids.append(EmbeddedServer(tmp_path).pid)
+                pids.append(EmbeddedServer(server_folder).pid)
                 together.wait(timeout=60)
 
         threads = [threading.Thread(target=use) for _ in range(3)]
@@ -148,12 +148,12 @@ class TestEmbeddedServer:
             thread.join()
         assert len(pids) == len(threads)
         assert len(set(pids)) == 1
-        assert not EmbeddedServer(tmp_path).is_running()
+        assert not EmbeddedServer(server_folder).is_running()
 
-    def test_a_killed_server_recovers_at_the_next_start(self, tmp_path: Path) -> None:
+    def test_a_killed_server_recovers_at_the_next_start(self, server_folder: Path) -> None:
         """Invariants 1 and 4."""
-        settings = settings_in(tmp_path)
-        server = EmbeddedServer(tmp_path, shared_buffers_mb=16)
+        settings = settings_in(server_folder)
+        server = EmbeddedServer(server_folder, shared_buffers_mb=16)
         with server, open_database(settings) as database:
             for number in range(3):
                 with database.connect() as connection:
@@ -163,16 +163,16 @@ class TestEmbeddedServer:
             with database.connect() as connection:
                 assert connection.execute("SELECT count(*) FROM memory").fetchone() == (3,)
 
-    def test_a_half_made_folder_is_made_anew(self, tmp_path: Path) -> None:
+    def test_a_half_made_folder_is_made_anew(self, server_folder: Path) -> None:
         """Invariant 4, when the first start was killed."""
-        (tmp_path / "postgres.new").mkdir()
-        (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
-        with EmbeddedServer(tmp_path, shared_buffers_mb=16) as server:
+        (server_folder / "postgres.new").mkdir()
+        (server_folder / "postgres.new" / "PG_VERSION").write_text("18\n")
+        with EmbeddedServer(server_folder, shared_buffers_mb=16) as server:
             assert server.is_running()
 
-    def test_a_folder_with_a_long_path_and_odd_letters_works(self, tmp_path: Path) -> None:
+    def test_a_folder_with_a_long_path_and_odd_letters_works(self, server_folder: Path) -> None:
         """Invariant 2: the socket moves to a short name, which is private too."""
-        folder = tmp_path / ("养老金 it's & 100%" * 4)
+        folder = server_folder / ("养老金 it's & 100%" * 4)
         server = EmbeddedServer(folder, shared_buffers_mb=16)
         with open_database(settings_in(folder)) as database, database.connection():
             assert server.socket_folder != server.data
@@ -201,8 +201,8 @@ class TestEmbeddedServer:
         }
         assert server.server.data.stat().st_mode & 0o077 == 0
 
-    def test_a_server_that_cannot_start_shows_the_end_of_its_log(self, tmp_path: Path) -> None:
-        server = EmbeddedServer(tmp_path, shared_buffers_mb=16)
+    def test_a_server_that_cannot_start_shows_the_end_of_its_log(self, server_folder: Path) -> None:
+        server = EmbeddedServer(server_folder, shared_buffers_mb=16)
         with server:
             pass
         with (server.data / "postgresql.conf").open("a") as file:
