@@ -225,7 +225,7 @@ def many_processes(arena: Arena, scale: Scale, report: Report) -> None:
 def growth(server: TemporaryServer, scale: Scale, report: Report) -> None:
     """Sections 3 and 4: cost as the journal grows, bytes on disk, memory, and the refold of it all."""
     database = server.create_database("growth")
-    ledger, world = Ledger(database), World(scale.accounts // 5)
+    ledger, world = Ledger(database), World(scale.accounts // 10)
     set_up(ledger, world)
     rows: list[str] = []
     first = None

@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from eventsourcing.dcb.api import DCBEvent
 
 from ledger.application import Ledger, Receipt
+from ledger.domain.identifiers import one_id_of
+from ledger.journal import Journal
 from ledger.projections.balance_sheet import PersonUnknown, read_balance_sheet
 from tests.books import assert_whole
 from tests.commands import (
@@ -121,8 +124,16 @@ def test_a_sheet_never_mixes_two_positions(ledger: Ledger, database: Database) -
 
 def test_nobody_has_no_sheet(ledger: Ledger, database: Database) -> None:
     two_people(ledger)
-    for name in ("ea:2", "A9", "P0123456789ABCDEF"):
+    for name in ("ea:2", "A9", "P0123456789ABCDEF", "", "ea:\x1e1", "A1\n", "\udcff", "\x00", "李", "x" * 5_000):
         with pytest.raises(PersonUnknown):
             read_balance_sheet(database, name)
     ledger.post([credit("A1", 1)])
     assert read_balance_sheet(database, "A1").sheet.returns_fen == 1
+
+
+def test_a_plain_event_may_bear_the_tag_of_a_one_id(ledger: Ledger, database: Database) -> None:
+    """It was there before, and is not even JSON: the name still leads to the identity it was born with."""
+    one_id = one_id_of("ea:1")
+    Journal(database).append([DCBEvent(type="Seen", data=b"\xff", tags=[f"one_id:{one_id}"])])
+    two_people(ledger)
+    assert read_balance_sheet(database, one_id) == read_balance_sheet(database, "ea:1")

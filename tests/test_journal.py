@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.events import FACTS
-from ledger.journal import MAX_LEAF_BYTES, MAX_TEXT_CHARACTERS, AppendRefused, Journal
+from ledger.journal import MAX_LEAF_BYTES, MAX_TEXT_CHARACTERS, AppendRefused, Journal, _select
 from tests.books import assert_whole
 
 if TYPE_CHECKING:
@@ -208,6 +208,21 @@ def test_a_query_may_name_what_no_event_can_hold(recorder: DCBRecorder) -> None:
     for text in ("", "\x00", "\x1e", "\ud800", "x" * 100_000):
         for item in (DCBQueryItem(types=[text]), DCBQueryItem(tags=[text]), DCBQueryItem([text], [text])):
             assert list(recorder.read(DCBQuery(items=[item]))) == []
+
+
+def test_a_query_of_several_items_reads_no_more_than_matches(journal: Journal) -> None:
+    """Counted by the server: each item is answered by the index of tags, and the journal is not scanned."""
+    journal.append([DCBEvent(type="Paid", data=b"", tags=[f"account:{n % 1_000}", "all"]) for n in range(20_000)])
+    items = [DCBQueryItem(tags=["account:7"]), DCBQueryItem(["Paid"], ["account:8", "all"]), DCBQueryItem(tags=["none"])]
+    with journal.database.connection() as connection:
+        connection.execute("SELECT FROM event LIMIT 1")
+        found = _select(connection, DCBQuery(items=items), after=0, limit=None).fetchall()
+        row = connection.execute(
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'event'"
+        ).fetchone()
+    assert len(found) == 40
+    assert row is not None
+    assert row[0] <= 200
 
 
 def test_honest_defaults_stand_in_the_columns_that_plain_events_lack(journal: Journal) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +145,42 @@ class TestABatch:
         assert codes(outcomes) == [""] * 5
         assert_whole(database)
 
+    def test_a_memory_stored_early_in_the_batch_may_change_again_later(
+        self, ledger: Ledger, database: Database
+    ) -> None:
+        """No later command names these accounts, but merge and unmerge flag them: once known before, once new."""
+        people = ["sys:1", "sys:2", "sys:3"]
+        between: list[Command] = [contribute("A1", 1, f"c/{n}") for n in range(3 * SLICE)]
+        ledger.post([register(person) for person in people])
+        ledger.post([open_account("sys:1", "A1"), open_account("sys:1", "P1", PERSONAL)])
+        outcomes = ledger.post(
+            [
+                contribute_own("P1", CAP_FEN),
+                open_account("sys:2", "P2", PERSONAL),
+                contribute_own("P2", CAP_FEN),
+                *between[:SLICE],
+                merge(*people[:2]),
+                *between[SLICE : 2 * SLICE],
+                unmerge(["sys:1"], ["sys:2"]),
+                *between[2 * SLICE :],
+                merge("sys:2", "sys:3"),
+            ]
+        )
+        assert set(codes(outcomes)) == {""}
+        assert query(database, "SELECT count(*) FROM event WHERE type LIKE 'DuplicateAccount%'") == [(2,)]
+        assert_whole(database)
+
+    def test_what_is_left_to_remember_is_stored_though_the_last_slices_only_repeat(
+        self, ledger: Ledger, database: Database
+    ) -> None:
+        ledger.post([register("sys:1"), open_account("sys:1", "A1")])
+        known: list[Command] = [contribute("A1", 1, f"c/{n}") for n in range(2 * SLICE)]
+        ledger.post(known)
+        outcomes = ledger.post([contribute("A1", 1_000), *known])
+        assert [outcome.repeated for outcome in outcomes] == [False] + [True] * 2 * SLICE
+        assert read_balance_sheet(database, "sys:1").sheet.balance_fen == 1_000 + 2 * SLICE
+        assert_whole(database)
+
     def test_the_order_of_the_batch_is_the_order_of_the_journal(self, ledger: Ledger, database: Database) -> None:
         size = 3 * SLICE + 1
         ledger.post([register("sys:1"), open_account("sys:1", "A1")])
@@ -262,6 +299,26 @@ class TestTrouble:
         assert commands_recorded(database) == {}
         assert positions(Ledger(hasty).post([register("sys:1", "c/1")])[0]) == (1, 1)
         hasty.close()
+
+    def test_an_interrupt_while_it_waits_stays_an_interrupt_and_the_ledger_goes_on(
+        self, ledger: Ledger, database: Database
+    ) -> None:
+        """The driver may leave the connection in the middle of a statement, which then takes no ROLLBACK."""
+        ledger.post([register("sys:1", "c/1")])
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        try:
+            for number in range(10):
+                with psycopg.connect(database.admin_url) as other:
+                    other.execute("SELECT FROM head FOR UPDATE")
+                    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - the alarm belongs to the post
+                        signal.setitimer(signal.ITIMER_REAL, 0.05)
+                        ledger.post([register(f"sys:{number}", f"c/{number}/2")])
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+        assert set(commands_recorded(database)) == {"c/1"}
+        assert positions(ledger.post([register("sys:2")])[0]) == (2, 2)
+        assert_whole(database)
 
     def test_an_error_in_the_middle_records_nothing_and_the_ledger_goes_on(
         self, ledger: Ledger, database: Database

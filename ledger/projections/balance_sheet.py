@@ -4,6 +4,7 @@
 2. What was posted before the reading began is in it: memory is written in the transaction of the facts.
 """
 
+import re
 from typing import NamedTuple
 
 import psycopg
@@ -16,18 +17,18 @@ from ledger.memory import recall
 
 Connection = psycopg.Connection[TupleRow]
 
-# A one_id was born with the registration of one identity; the tag index finds that fact.
+# A one_id was born with the registration of one identity; the tag index finds that fact. Plain events may bear any tag.
 IDENTITY_OF = b"""
 SELECT convert_from(data, 'UTF8')::jsonb ->> 'sid'
 FROM event
-WHERE position = (
+WHERE type = 'SourceIdentityRegistered' AND position IN (
     SELECT position
     FROM event_tag
     WHERE tag = %s
-    ORDER BY position
-    LIMIT 1
 )
 """
+# What a source identity, a one_id and an account are spelled with; nothing else can be looked up by its tag.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 
 
 class PersonUnknown(LookupError):
@@ -46,6 +47,8 @@ def read_balance_sheet(database: Database, person: str) -> SheetRead:
 
     Raises PersonUnknown.
     """
+    if not NAME.fullmatch(person):
+        raise PersonUnknown(person)
     with database.connection() as connection:
         connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = connection.execute(b"SELECT size FROM head", prepare=True).fetchone()

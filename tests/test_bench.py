@@ -1,0 +1,25 @@
+"""The benchmarks themselves run, on a world small enough for a test; what they measure is not asserted."""
+
+from typing import TYPE_CHECKING
+
+from bench.__main__ import Arena, Report, Scale, batches_and_peers, grouped, growth, hot_account, many_processes
+
+if TYPE_CHECKING:
+    from ledger.database import TemporaryServer
+
+TINY = Scale(accounts=200, rounds_share=0.01, growth=(1_000,), process_batches=4)
+
+
+def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
+    report = Report()
+    arena = Arena(server, TINY)
+    batches_and_peers(arena, TINY, report)
+    hot_account(arena, TINY, report)
+    grouped(arena, report)
+    many_processes(arena, TINY, report)
+    arena.close()
+    growth(server, TINY, report)
+    titles = [line for line in report.lines if line.startswith("## ")]
+    assert len(titles) == len(set(titles)) == 6
+    for name in ("ours", "floor", "peers", "growth"):
+        server.drop_database(name)
