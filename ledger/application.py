@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
-from psycopg_pool import PoolTimeout
 from pydantic_core import to_json
 
 from ledger import journal, memory
@@ -80,7 +79,7 @@ class BatchTooLarge(ValueError):
 
 
 class LedgerUnavailable(RuntimeError):
-    """The database did not answer. Nothing, or all of the batch, was recorded: post it again with the same ids."""
+    """The database did not answer, or takes no writes. Nothing or all was recorded: post again with the same ids."""
 
 
 class ClockBehind(LedgerUnavailable):
@@ -141,7 +140,7 @@ class Ledger:
             raise ClockBehind(ClockBehind.__doc__) from error
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise LedgerBusy(LedgerBusy.__doc__) from error
-        except (psycopg.OperationalError, PoolTimeout) as error:
+        except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
         return posting.outcomes
 

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from eventsourcing.dcb.api import (
@@ -158,13 +158,6 @@ ORDER BY position
 LIMIT %(limit)s
 )"""
 NO_LIMIT = 2**62
-
-
-class Head(NamedTuple):
-    """The end of the journal, as seen under its lock, and the database clock, which never lies before the last fact."""
-
-    size: int
-    now: datetime
 
 
 class Rows:

@@ -13,12 +13,16 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "LEDGER_"
+# PostgreSQL's own bounds: a timeout is a 32-bit number, and the page cache at most 2^30 pages of 8 KiB.
+MOST_TIMEOUT_MS = 2**31 - 1
+MOST_SHARED_BUFFERS_MB = 2**23 - 1
 
 
 class Settings(BaseSettings):
     """What a deployment may choose. A misspelt `LEDGER_` variable is an error, not a default."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    # An empty variable is how compose files and shells spell an unset one.
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     database_url: str | None = Field(
         default=None,
@@ -45,16 +49,19 @@ class Settings(BaseSettings):
     lock_timeout_ms: int = Field(
         default=10_000,
         ge=0,
+        le=MOST_TIMEOUT_MS,
         description="Longest wait for a lock, such as the journal's head; 0 waits for ever.",
     )
     statement_timeout_ms: int = Field(
         default=300_000,
         ge=0,
+        le=MOST_TIMEOUT_MS,
         description="Longest run of one SQL statement; 0 lets it run for ever.",
     )
     shared_buffers_mb: int | None = Field(
         default=None,
         ge=16,
+        le=MOST_SHARED_BUFFERS_MB,
         description="Page cache of our own PostgreSQL. Unset: a quarter of the memory, from 128 to 4096.",
     )
 

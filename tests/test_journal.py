@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.domain.events import FACTS
-from ledger.journal import MAX_LEAF_BYTES, MAX_TEXT_CHARACTERS, AppendRefused, Journal, _select
+from ledger.journal import MAX_LEAF_BYTES, MAX_TEXT_CHARACTERS, AppendRefused, Journal, _select, locked
 from tests.books import assert_whole
 
 if TYPE_CHECKING:
@@ -161,6 +161,20 @@ class TestPositions:
                 assert journal.append([event] * size) == expected
         assert_whole(journal.database)
 
+    def test_an_interrupt_in_the_middle_of_a_statement_is_not_hidden_by_a_failed_rollback(
+        self, journal: Journal
+    ) -> None:
+        """The connection takes no further statement then: it is closed, and with it the transaction."""
+        with (  # noqa: PT012 - the interrupt comes after a statement
+            pytest.raises(KeyboardInterrupt),
+            journal.database.connection() as connection,
+            locked(connection),
+        ):
+            connection.execute("UPDATE head SET size = 7")
+            connection.pgconn.send_query(b"SELECT")
+            raise KeyboardInterrupt
+        assert journal.append([DCBEvent(type="Paid", data=b"1")]) == 1
+
     def test_a_tag_named_twice_is_kept_once(self, journal: Journal) -> None:
         journal.append([DCBEvent(type="Paid", data=b"", tags=["b", "a", "b"])])
         assert next(iter(journal.read())).event.tags == ["b", "a"]
@@ -213,7 +227,11 @@ def test_a_query_may_name_what_no_event_can_hold(recorder: DCBRecorder) -> None:
 def test_a_query_of_several_items_reads_no_more_than_matches(journal: Journal) -> None:
     """Counted by the server: each item is answered by the index of tags, and the journal is not scanned."""
     journal.append([DCBEvent(type="Paid", data=b"", tags=[f"account:{n % 1_000}", "all"]) for n in range(20_000)])
-    items = [DCBQueryItem(tags=["account:7"]), DCBQueryItem(["Paid"], ["account:8", "all"]), DCBQueryItem(tags=["none"])]
+    items = [
+        DCBQueryItem(tags=["account:7"]),
+        DCBQueryItem(["Paid"], ["account:8", "all"]),
+        DCBQueryItem(tags=["none"]),
+    ]
     with journal.database.connection() as connection:
         connection.execute("SELECT FROM event LIMIT 1")
         found = _select(connection, DCBQuery(items=items), after=0, limit=None).fetchall()

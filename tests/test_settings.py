@@ -25,11 +25,27 @@ def test_a_misspelt_variable_is_an_error_that_names_the_known_ones(
         Settings()
 
 
-@pytest.mark.parametrize(("name", "value"), [("LEDGER_POOL_SIZE", "0"), ("LEDGER_LOCK_TIMEOUT_MS", "soon")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LEDGER_POOL_SIZE", "0"),
+        ("LEDGER_LOCK_TIMEOUT_MS", "soon"),
+        ("LEDGER_LOCK_TIMEOUT_MS", "2147483648"),
+        ("LEDGER_STATEMENT_TIMEOUT_MS", "-1"),
+        ("LEDGER_SHARED_BUFFERS_MB", "8388608"),
+    ],
+)
 def test_a_value_out_of_bounds_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty address would lead to whatever server the driver finds, an empty folder to the current one."""
+    for name in ("LEDGER_DATABASE_URL", "LEDGER_DATA_FOLDER", "LEDGER_SHARED_BUFFERS_MB"):
+        monkeypatch.setenv(name, "")
+    assert Settings().model_dump() == {name: field.default for name, field in Settings.model_fields.items()}
 
 
 def test_passwords_in_addresses_are_not_shown() -> None:

@@ -98,7 +98,7 @@ def _holds_already(command: c.OpenAccount, view: View, product: Product) -> r.Re
         account_id for account_id, account in held if account["status"] != "closed" and "replaced_by" not in account
     ]
     if command.replaces is not None:
-        if command.replaces not in live:
+        if command.replaces not in live or dict(held)[command.replaces]["status"] == "frozen":
             return r.ReplacedAccountWrong(replaces=command.replaces)
         live.remove(command.replaces)
         if (refusal := _replaced_too_often(command, [account for _, account in held])) is not None:

@@ -7,7 +7,7 @@ from pydantic import StringConstraints
 
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
 
-Period = Annotated[str, StringConstraints(pattern=r"^(19|20)\d\d-(0[1-9]|1[0-2])$")]
+Period = Annotated[str, StringConstraints(pattern=r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$")]
 
 
 def beijing_date(moment: datetime) -> date:

@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from ledger.domain.calendar import Period
 from ledger.domain.events import LinkBasis, MergeBasis, TaxTreatment, UnmergeCause, VerificationTier, Voids
-from ledger.domain.identifiers import AccountId, Actor, CommandId, EntryPosition, EvidenceRef, Sid, Slug
+from ledger.domain.identifiers import AccountId, Actor, CommandId, EntryPosition, EvidenceRef, NewAccountId, Sid, Slug
 from ledger.domain.money import AskedAmounts, AskedFen
 
 MAX_LINKS = 50
@@ -21,8 +21,17 @@ MAX_MEMBERS = 200
 FIRST_MOMENT = datetime(1990, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC)
 
+
+def _written(moment: object) -> object:
+    """Refuse a number, also one in quotes: it would be taken for seconds since 1970."""
+    if isinstance(moment, datetime) or (isinstance(moment, str) and moment[4:5] == "-"):
+        return moment
+    message = "a moment is written YYYY-MM-DDThh:mm:ss with its offset"
+    raise ValueError(message)
+
+
 # Bounded, because near the ends of the calendar a time zone or a count of days leads out of it.
-DecidedAt = Annotated[AwareDatetime, Field(strict=True, ge=FIRST_MOMENT, lt=LAST_MOMENT)]
+DecidedAt = Annotated[AwareDatetime, Field(ge=FIRST_MOMENT, lt=LAST_MOMENT), BeforeValidator(_written)]
 # Strict, because a number would be taken for seconds since 1970.
 Day = Annotated[date, Field(strict=True)]
 Approvers = Annotated[list[Actor], Field(max_length=8)]
@@ -53,7 +62,7 @@ class AskedLink(BaseModel):
     score_id: Slug | None = None
     sid_a: Sid
     sid_b: Sid
-    weight: Annotated[str, Field(pattern=r"^-?\d{1,6}(\.\d{1,12})?$")] | None = None
+    weight: Annotated[str, Field(pattern=r"^-?[0-9]{1,6}(\.[0-9]{1,12})?$")] | None = None
 
 
 AskedLinks = Annotated[list[AskedLink], Field(min_length=1, max_length=MAX_LINKS)]
@@ -70,7 +79,7 @@ class OpenAccount(Command):
     """`replaces` names the account that a change of bank leaves behind (personal pension only)."""
 
     type: Literal["OpenAccount"] = "OpenAccount"
-    account: AccountId
+    account: NewAccountId
     employer: Slug | None = None
     institution: Slug
     opened_on: Day

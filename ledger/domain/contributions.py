@@ -8,9 +8,9 @@ from ledger.domain.decider import Decision, State, View
 from ledger.domain.entries import overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import ContributionPosted
 from ledger.domain.identifiers import QUOTA_RULE, quota_id
-from ledger.domain.limits import person_tags, quota_tags, used_fen
+from ledger.domain.limits import other_account_tags, person_tags, quota_tags, used_fen
 from ledger.domain.rulebook import PRODUCTS, limit
-from ledger.domain.states import members_of
+from ledger.domain.states import capped_accounts, members_of
 
 REFUSES = (
     r.AccountUnknown,
@@ -31,12 +31,16 @@ REFUSES = (
 
 
 def post_contribution_needs(command: PostContribution, view: View) -> Iterable[str]:
-    """For a capped product: the whole person, and her identities' counters of the year."""
+    """For a capped product: the whole person, her accounts of such, and her identities' counters of the year."""
     account = view.memories.get("account:" + command.account)
     if account is None or not PRODUCTS[account["product"]].one_per_person:
         return ()
     sids = [account["sid"]]
-    return [*person_tags(view, sids), *quota_tags(view, sids, [command.effective_on.year])]
+    return [
+        *person_tags(view, sids),
+        *other_account_tags(view, sids, but=command.account),
+        *quota_tags(view, sids, [command.effective_on.year]),
+    ]
 
 
 def post_contribution(command: PostContribution, view: View) -> Decision:
@@ -44,7 +48,7 @@ def post_contribution(command: PostContribution, view: View) -> Decision:
     account = view.account(command.account)
     if account is None:
         return r.AccountUnknown(account=command.account)
-    if (refusal := _takes_none(command, account)) is not None:
+    if (refusal := _takes_none(command, account) or _ended(command, account, view)) is not None:
         return refusal
     product = PRODUCTS[account["product"]]
     amounts = command.amounts_fen
@@ -84,8 +88,19 @@ def _takes_none(command: PostContribution, account: State) -> r.Refusal | None:
         return r.AccountReplaced(account=command.account, replaced_by=account["replaced_by"])
     if "duplicate" in account and account["duplicate"]["account_ids"][0] != command.account:
         return r.AccountDuplicate(account=command.account, goes_on=account["duplicate"]["account_ids"][0])
-    if "ending_benefits" in account:
-        return r.ContributionsEnded(account=command.account, payouts=account["ending_benefits"])
+    return None
+
+
+def _ended(command: PostContribution, account: State, view: View) -> r.Refusal | None:
+    """Of a one-per-person product, a payout at age from any account ends the person's contributions (pp.out.resume)."""
+    product = account["product"]
+    if PRODUCTS[product].one_per_person:
+        held = capped_accounts(view, members_of(view, account["sid"]))
+    else:
+        held = [(command.account, account)]
+    for account_id, other in held:
+        if "ending_benefits" in other and other["product"] == product:
+            return r.ContributionsEnded(account=account_id, payouts=other["ending_benefits"])
     return None
 
 

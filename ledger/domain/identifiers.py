@@ -1,14 +1,17 @@
 """Typed identifiers: the type of a field says which entity it names, and a fact's tags derive from that alone.
 
 1. An identifier holds no control character, no space and no comma, so it can stand in a tag, a leaf and a list.
-2. A source identity (sid) is a pseudonym: a source key that is itself a valid resident ID number is refused.
+2. A source identity (sid) is a pseudonym: a source key that is or holds a resident ID number, of 18 or of the old 15
+   digits, is refused. So is the id of a new account that holds one of 18 digits.
 3. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
 """
 
 import hashlib
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -17,6 +20,12 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 RESIDENT_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_ID_CHECKS = "10X98765432"
+RESIDENT_ID = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])")
+FIRST_BIRTH_YEAR, LAST_BIRTH_YEAR = 1800, 2199
+# The number until 1999: two-digit year of birth, no check digit. So the province counts, or too much would look like one.
+OLD_RESIDENT_ID = re.compile(
+    r"(?<![0-9A-Za-z])(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])[0-9]{4}([0-9]{2})([0-9]{2})([0-9]{2})[0-9]{3}(?![0-9])"
+)
 
 
 @dataclass(frozen=True)
@@ -27,18 +36,36 @@ class Names:
 
 
 def is_resident_id(number: str) -> bool:
-    """Whether 18 characters form a valid resident ID number (GB 11643-1999: ISO 7064 MOD 11-2 check digit)."""
-    if len(number) != len(RESIDENT_ID_WEIGHTS) + 1 or not (number[:17].isascii() and number[:17].isdigit()):
+    """Whether 18 characters form a valid resident ID number: birth date and check digit (GB 11643-1999, MOD 11-2)."""
+    if not RESIDENT_ID.fullmatch(number) or not FIRST_BIRTH_YEAR <= int(number[6:10]) <= LAST_BIRTH_YEAR:
+        return False
+    if not _is_day(int(number[6:10]), int(number[10:12]), int(number[12:14])):
         return False
     total = sum(int(digit) * weight for digit, weight in zip(number[:17], RESIDENT_ID_WEIGHTS, strict=True))
     return RESIDENT_ID_CHECKS[total % 11] == number[17].upper()
 
 
+def _is_day(year: int, month: int, day: int) -> bool:
+    try:
+        date(year, month, day)
+    except ValueError:
+        return False
+    return True
+
+
+def _names_nobody(text: str) -> str:
+    if any(map(is_resident_id, RESIDENT_ID.findall(text))):
+        message = "a resident ID number must not stand in a fact; send a pseudonym, such as the system's own number"
+        raise ValueError(message)
+    return text
+
+
 def _pseudonymous(sid: str) -> str:
-    key = sid.partition(":")[2]
-    if is_resident_id(key):
+    key = _names_nobody(sid).partition(":")[2]
+    if any(_is_day(1900 + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(key)):
         message = (
-            "a source key must be a pseudonym, and this is a resident ID number; send the system's own person number"
+            "this may be a 15-digit resident ID number; send the system's own person number,"
+            " with a letter before it if it only looks like one"
         )
         raise ValueError(message)
     return sid
@@ -58,6 +85,7 @@ Sid = Annotated[
     Names("identity"),
 ]
 AccountId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Names("account")]
+NewAccountId = Annotated[AccountId, AfterValidator(_names_nobody)]
 EntryPosition = Annotated[int, Field(strict=True, ge=1, lt=2**53), Names("entry")]
 QuotaId = Annotated[str, Names("quota")]
 LinkId = Annotated[str, Names("link")]

@@ -159,20 +159,28 @@ def compensations(command: Any, view: View, persons: Iterable[Collection[str]]) 
     facts: list[Fact] = []
     for person in (sorted(person) for person in persons):
         for year in quota_years(view, person):
+            cap = cap_fen(year)
+            if cap is None:
+                continue
+            left = cap - used_fen(view, person, year)
             refunds = [
                 (position, fen, quota_id(sid, year))
                 for sid, quota in counters(view, person, year)
                 for position, fen in quota["refunds"]
             ]
-            cap = cap_fen(year)
-            if cap is None or used_fen(view, person, year) + sum(fen for _, fen, _ in refunds) > cap:
-                continue
-            facts += [
-                CompensationRequired(
-                    decision_position=position, quota=quota, reason="excess_refund_without_excess", **envelope(command)
+            # The latest first: what was refunded first was, if anything, what this person alone had too much.
+            for position, fen, quota in sorted(refunds, reverse=True):
+                if fen > left:
+                    continue
+                left -= fen
+                facts.append(
+                    CompensationRequired(
+                        decision_position=position,
+                        quota=quota,
+                        reason="excess_refund_without_excess",
+                        **envelope(command),
+                    )
                 )
-                for position, _, quota in refunds
-            ]
     return facts
 
 
@@ -184,6 +192,17 @@ def person_tags(view: View, sids: Iterable[str]) -> Iterator[str]:
         if identity is not None:
             for member in identity["members"]:
                 yield "identity:" + member
+
+
+def other_account_tags(view: View, sids: Iterable[str], but: str) -> Iterator[str]:
+    """The capped accounts, but for one, of the persons that these identities belong to, as far as the view knows them."""
+    for sid in sids:
+        identity = view.memories.get("identity:" + sid)
+        for member in identity["members"] if identity is not None else ():
+            holder = view.memories.get("identity:" + member)
+            for account_id, product in holder["accounts"].items() if holder is not None else ():
+                if account_id != but and is_capped(product):
+                    yield "account:" + account_id
 
 
 def quota_tags(view: View, sids: Iterable[str], years: Collection[int]) -> Iterator[str]:

@@ -112,7 +112,7 @@ class AccountDuplicate(Refusal):
 
 
 class ContributionsEnded(Refusal):
-    """Benefits are drawn for good under a condition that ends contributions to this account."""
+    """Benefits are drawn for good under a condition that ends the person's contributions to this product."""
 
 
 class PartUnknown(Refusal):

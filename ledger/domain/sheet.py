@@ -113,7 +113,7 @@ class BalanceSheet(SheetModel):
     duplicates: list[DuplicateLine]
 
 
-def _account_line(account_id: str, account: State) -> AccountLine:
+def _account_line(account_id: str, account: State, *, ended: bool) -> AccountLine:
     product = PRODUCTS[account["product"]]
     parts = [
         PartLine(part=part.code, vested=part.vested, balance_fen=account["balances_fen"][part.code])
@@ -134,7 +134,7 @@ def _account_line(account_id: str, account: State) -> AccountLine:
         takes_contributions=account["status"] == "open"
         and not duplicate
         and "replaced_by" not in account
-        and "ending_benefits" not in account,
+        and not ended,
         parts=parts,
         balance_fen=balance,
         vested_fen=vested,
@@ -176,7 +176,11 @@ def _pillars(lines: Iterable[tuple[str, AccountLine]]) -> list[PillarLine]:
 def balance_sheet(identities: Mapping[str, State], accounts: Mapping[str, State]) -> BalanceSheet:
     """Compose the sheet of one person from what her identities (by sid) and their accounts (by id) remember."""
     by_age = sorted(identities.items(), key=lambda pair: pair[1]["registered_position"])
-    lines = [(account["product"], _account_line(account_id, account)) for account_id, account in accounts.items()]
+    ended = {account["product"] for account in accounts.values() if "ending_benefits" in account}
+    lines = [
+        (account["product"], _account_line(account_id, account, ended=account["product"] in ended))
+        for account_id, account in accounts.items()
+    ]
     breaches = {key: breach for _, identity in by_age for key, breach in identity["breaches"].items()}
     flags = {a["duplicate"]["flag_id"]: a["duplicate"]["account_ids"] for a in accounts.values() if "duplicate" in a}
     return BalanceSheet(

@@ -65,6 +65,13 @@ def test_account_is_replaced_once() -> None:
     ).refused(ReplacedAccountWrong)
 
 
+def test_frozen_account_is_not_replaced() -> None:
+    """Its person would contribute again in spite of the freeze, and its money could not follow."""
+    given(*PERSONAL, freeze("PP-1")).when(open_account("PP-2", "bank:1", PP, replaces="PP-1")).refused(
+        ReplacedAccountWrong
+    )
+
+
 def test_annuity_replaces_nothing() -> None:
     given(register("hr:1"), open_account("EA-1", "hr:1", EA)).when(
         open_account("EA-2", "hr:1", EA, replaces="EA-1")

@@ -17,6 +17,7 @@ from tests.domain.asking import (
     reverse,
     transfer,
     unfreeze,
+    unmerge,
 )
 from tests.domain.scenario import given, such
 
@@ -100,6 +101,22 @@ def test_age_payout_ends_contributions() -> None:
     given(*PERSONAL, contribute("PP-1", own=200), pay("PP-1", "PP_W1_AGE", 100)).when(
         contribute("PP-1", own=1)
     ).refused(ContributionsEnded, payouts=1)
+
+
+def test_age_payout_ends_contributions_of_the_person() -> None:
+    """pp.out.resume (PP25): neither a change of bank, nor a new account, nor another identity reopens them."""
+    drawn = (*PERSONAL, contribute("PP-1", own=200), pay("PP-1", "PP_W1_AGE", 200))
+    changed_bank = (*drawn, open_account("PP-2", "bank:1", PP, replaces="PP-1"))
+    opened_anew = (*drawn, close("PP-1"), open_account("PP-2", "bank:1", PP))
+    for past in (changed_bank, opened_anew):
+        outcome = given(*past).when(contribute("PP-2", own=1)).refused(ContributionsEnded, account="PP-1", payouts=1)
+        (product,) = outcome.books.sheet("bank:1").pillars[0].products
+        assert [line.takes_contributions for line in product.accounts] == [False, False]
+    older = (register("life:1"), open_account("PP-0", "life:1", PP))
+    two = given(*older, *drawn, merge(("life:1", "bank:1")))
+    two.when(contribute("PP-0", own=1)).refused(ContributionsEnded, account="PP-1")
+    two.when(unmerge(["life:1"], ["bank:1"]))
+    two.when(contribute("PP-0", own=1)).then(such(ContributionPosted))
 
 
 @pytest.mark.parametrize("condition", ["PP_W2_DISABLED", "PP_W3_EMIGRATED", "PP_W4_MEDICAL"])

@@ -1,15 +1,19 @@
 """Identities are registered, linked, merged, unmerged and declared distinct."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
-from ledger.domain.commands import RegisterSourceIdentity
+from ledger.domain.commands import AskedLink, PostContribution, RegisterSourceIdentity
 from ledger.domain.events import (
     CompensationRequired,
+    ContributionPosted,
     DistinctDeclared,
     DistinctWithdrawn,
     DuplicateAccountFlagged,
     DuplicateAccountRescinded,
+    EntryReversed,
     IdentitiesLinked,
     IdentitiesMerged,
     IdentitiesUnmerged,
@@ -58,6 +62,44 @@ def test_registering_again_changes_nothing() -> None:
 def test_resident_id_number_is_no_pseudonym() -> None:
     with pytest.raises(ValidationError, match="resident ID number"):
         register("hr:11010519491231002X")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["id-11010519491231002X", "ID440524188001010014", "810000199408230021", "110105491231002", "x-110105491231002"],
+)
+def test_resident_id_number_is_found_inside_a_source_key(key: str) -> None:
+    """IDENTITY.md section 1: never an ID number; also one of 15 digits, and one behind a prefix."""
+    with pytest.raises(ValidationError, match="resident ID number"):
+        register(f"hr:{key}")
+
+
+@pytest.mark.parametrize(
+    "key", ["110105491331002", "990105491231002", "N110105491231002", "123456789012345675", "1101054912310020"]
+)
+def test_long_number_that_is_no_resident_id_number_is_a_pseudonym(key: str) -> None:
+    """No such day, no such province, marked by a letter, a serial number with a lucky check digit, another length."""
+    assert register(f"hr:{key}").sid == f"hr:{key}"
+
+
+def test_account_is_not_named_by_a_resident_id_number() -> None:
+    with pytest.raises(ValidationError, match="resident ID number"):
+        open_account("11010519491231002X", "hr:1", EA)
+
+
+def test_moment_in_quotes_is_no_number_of_seconds() -> None:
+    fields = register("hr:1").model_dump(mode="json") | {"decided_at": "1700000000"}
+    with pytest.raises(ValidationError, match="decided_at"):
+        RegisterSourceIdentity.model_validate_json(json.dumps(fields))
+
+
+def test_digits_of_other_scripts_are_no_digits() -> None:
+    """Facts are stored in ASCII, and PostgreSQL reads no other digits."""
+    fields = contribute("PP-1", own=1).model_dump() | {"period": "20२६-02"}
+    with pytest.raises(ValidationError, match="period"):
+        PostContribution.model_validate(fields)
+    with pytest.raises(ValidationError, match="weight"):
+        AskedLink(evidence_ref="e", sid_a="hr:1", sid_b="hr:2", weight="१.5")
 
 
 @pytest.mark.parametrize("decided_at", ["9999-12-31T23:59:59-08:00", "0001-01-01T00:00:00+14:00"])
@@ -158,6 +200,26 @@ def test_compensation_is_required_once() -> None:
     given(*compensated, *again).when(unmerge(["bank:1"], ["life:1"])).then(
         such(IdentitiesUnmerged), such(DuplicateAccountRescinded)
     )
+
+
+def test_only_refunds_beyond_the_persons_own_excess_are_to_be_compensated() -> None:
+    """Two of three identities exceed the cap by themselves: the first refund stands, the later one was none."""
+    three = (
+        *ABOVE_THE_CAP,
+        merge(("bank:1", "life:1")),
+        register("sec:1"),
+        open_account("PP-3", "sec:1", PP),
+        contribute("PP-3", own=1_000_000),
+        merge(("bank:1", "sec:1")),
+    )
+    outcome = given(*three)
+    assert isinstance(outcome.books.facts[11], ContributionPosted)
+    outcome.when(reverse(12)).then(such(EntryReversed), such(LimitBreachRescinded), such(LimitBreachRecorded))
+    outcome.when(reverse(6)).then(such(EntryReversed), such(LimitBreachRescinded))
+    parted = outcome.when(unmerge(["bank:1", "life:1"], ["sec:1"])).decision
+    assert isinstance(parted, list)
+    refunds = [fact.quota for fact in parted if isinstance(fact, CompensationRequired)]
+    assert refunds == ["sec:1/pp.cap.year/2026"]
 
 
 def test_unmerge_brings_back_the_very_breach_and_flag_of_before() -> None:
