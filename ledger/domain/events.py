@@ -304,11 +304,6 @@ def decode(type_name: str, data: bytes) -> Fact:
     return decode_array(type_name, b"[" + data + b"]")[0]
 
 
-def decode_many(type_name: str, datas: list[bytes]) -> list[Fact]:
-    """Read many stored facts of one type in one call. Raises FactUnreadable."""
-    return decode_array(type_name, b"[" + b",".join(datas) + b"]")
-
-
 def decode_array(type_name: str, datas: bytes | str) -> list[Fact]:
     """Read a JSON array of stored facts of one type. Raises FactUnreadable."""
     decoder = _DECODERS.get(type_name)

@@ -20,7 +20,11 @@ from ledger.domain.rulebook import PRODUCTS
 
 
 class AccountState(TypedDict):
-    """Balances by part and totals to date, in fen; `status` is open, frozen or closed."""
+    """Balances by part and totals to date, in fen; `status` is open, frozen or closed.
+
+    Totals are kept of benefits, contributions, fees, returns, transferred_in and transferred_out; one that nothing was
+    ever added to is absent.
+    """
 
     balances_fen: dict[str, int]
     contributed_fen: NotRequired[dict[str, int]]
@@ -70,8 +74,6 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder()
 
 Fold = Callable[[Any, Any, int, str], State]
-TOTALS = ("benefits", "contributions", "fees", "returns", "transferred_in", "transferred_out")
-"""The totals to date; one that nothing was ever added to is absent."""
 
 
 def _moved(account: State, amounts: Mapping[str, int], sign: int, total: str, total_fen: int) -> State:

@@ -119,7 +119,7 @@ def test_amount_is_a_positive_exact_integer(amount: str) -> None:
 
 def test_many_facts_are_read_at_once() -> None:
     data = golden("FeeCharged")
-    assert e.decode_many("FeeCharged", [data, data]) == [sample("FeeCharged")] * 2
+    assert e.decode_array("FeeCharged", b"[" + data + b"," + data + b"]") == [sample("FeeCharged")] * 2
 
 
 def named_entities(annotation: object, value: object) -> set[str]:
