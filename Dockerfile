@@ -12,7 +12,8 @@ COPY pyproject.toml README.md ./
 COPY migrations ./migrations
 COPY ledger ./ledger
 COPY replay ./replay
-RUN pip install --no-deps . && useradd --system --uid 10001 ledger
+# The demo writes its sample into the data folder.
+RUN pip install --no-deps . && useradd --system --uid 10001 ledger && install -d -o ledger /app/.ledger
 
 USER ledger
 ENTRYPOINT ["ledger"]

@@ -10,8 +10,8 @@
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -35,6 +35,9 @@ Connection = psycopg.Connection[TupleRow]
 MAX_COMMANDS = 10_000
 SLICE = 250
 MAX_RECALL_ROUNDS = 6
+# The counters of what a batch opens are recalled together for so many years; for more, one by one as they are asked for.
+MAX_PREPARED_YEARS = 12
+TURN_WAIT_S = 60.0
 CLOCK_GUARD = "event_time_not_ahead"
 
 # The journal's end, what the commands' own tags remember, and which of the commands are known: in one round trip.
@@ -132,7 +135,7 @@ class Ledger:
             return []
         posting = _Posting(commands)
         try:
-            with self._turn, self._database.connection() as connection, journal.locked(connection):
+            with self._in_turn(), self._database.connection() as connection, journal.locked(connection):
                 posting.run(connection)
         except psycopg.errors.CheckViolation as error:
             if error.diag.constraint_name != CLOCK_GUARD:
@@ -143,6 +146,15 @@ class Ledger:
         except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
         return posting.outcomes
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if not self._turn.acquire(timeout=TURN_WAIT_S):
+            raise LedgerBusy(LedgerBusy.__doc__)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
 
 class _Posting:
@@ -192,8 +204,9 @@ class _Posting:
         opened = (command for command in self.commands if isinstance(command, OpenAccount))
         self._view.opening.update(command.sid for command in opened if is_capped(command.product))
         if self._view.opening:
-            contributed = (command for command in self.commands if isinstance(command, PostContribution))
-            self._view.years.update(command.effective_on.year for command in contributed)
+            years = {command.effective_on.year for command in self.commands if isinstance(command, PostContribution)}
+            if len(years) <= MAX_PREPARED_YEARS:
+                self._view.years.update(years)
         self._recall_needs(connection, self.commands)
 
     def _recall_facts(self, connection: Connection) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from ledger.application import MAX_COMMANDS, BatchTooLarge, Ledger, Outcome
+from ledger.application import MAX_COMMANDS, BatchTooLarge, Ledger, LedgerUnavailable, Outcome
 from ledger.domain.commands import Command
 
 MAX_GROUP = 1_000
@@ -78,7 +78,8 @@ class GroupCommit:
             outcomes = self._ledger.post([command for call in group for command in call.commands])
         except BaseException as error:  # noqa: BLE001 - it belongs to every caller of the group, and each raises it
             for call in group:
-                call.error = error
+                call.error = error if isinstance(error, Exception) else LedgerUnavailable(LedgerUnavailable.__doc__)
+            group[0].error = error  # An interrupt is the leader's alone.
         else:
             start = 0
             for call in group:

@@ -18,10 +18,14 @@ from tests.books import assert_whole
 from tests.commands import contribute, open_account, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from ledger.application import Outcome
+    from ledger.domain.commands import Command
 
 THREADS = 64
 POSTS = 20
+WAIT_S = 30
 
 
 @pytest.fixture
@@ -150,3 +154,42 @@ def test_too_large_a_call_is_refused_alone(ledger: Ledger) -> None:
         group.post([contribute("A1", 1)] * (MAX_COMMANDS + 1))
     assert isinstance(group.post([contribute("A1", 1)])[0], Receipt)
     assert group.post([]) == []
+
+
+def test_an_interrupt_is_the_leaders_alone_and_the_others_may_post_again(database: Database) -> None:
+    """The leader's KeyboardInterrupt must not surface in another caller's thread."""
+    entered, go = threading.Event(), threading.Event()
+
+    class Interrupted(Ledger):
+        def post(self, commands: Sequence[Command]) -> list[Outcome]:
+            if len(commands) > 1:
+                raise KeyboardInterrupt
+            entered.set()
+            go.wait(WAIT_S)
+            return super().post(commands)
+
+    group = GroupCommit(Interrupted(database))
+    errors: list[BaseException] = []
+
+    def post(number: int) -> None:
+        try:
+            group.post([register(f"sys:{number}")])
+        except BaseException as error:  # noqa: BLE001 - what is raised is what is tested
+            errors.append(error)
+
+    first = threading.Thread(target=post, args=(0,))
+    first.start()
+    assert entered.wait(WAIT_S)
+    others = [threading.Thread(target=post, args=(number,)) for number in (1, 2, 3)]
+    for other in others:
+        other.start()
+    while len(group._waiting) < len(others):
+        time.sleep(0.01)
+    go.set()
+    for thread in (first, *others):
+        thread.join(WAIT_S)
+    assert sorted(type(error).__name__ for error in errors) == [
+        "KeyboardInterrupt",
+        "LedgerUnavailable",
+        "LedgerUnavailable",
+    ]

@@ -21,10 +21,12 @@ from ledger.application import (
     Outcome,
     Receipt,
     Refused,
+    _Posting,
 )
 from ledger.database import Database, TemporaryServer, open_database
 from ledger.domain.commands import COMMANDS, MANY, Command
 from ledger.embedded import EmbeddedServer
+from ledger.journal import locked
 from ledger.projections.balance_sheet import read_balance_sheet
 from ledger.settings import Settings
 from tests.books import assert_whole, commands_recorded
@@ -252,6 +254,20 @@ class TestSize:
             assert 1 <= executed <= MOST_STATEMENTS + 1_000 // SLICE, batch[0]
         assert_whole(database)
 
+    def test_what_is_recalled_does_not_grow_with_openings_times_years(self, ledger: Ledger, database: Database) -> None:
+        """Contributions of many years, though most are absurd, to accounts that the same batch opens."""
+        people = range(300)
+        ledger.post([register(f"sys:{n}") for n in people])
+        batch: list[Command] = [open_account(f"sys:{n}", f"P{n}", PERSONAL) for n in people]
+        batch += [contribute_own(f"P{n}", 100, effective_on=DAY.replace(year=DAY.year - n)) for n in people]
+        posting = _Posting(batch)
+        with database.connection() as connection, locked(connection):
+            posting.run(connection)
+        assert codes(posting.outcomes[300:302]) == ["", ""]
+        assert "EffectiveDateAbsurd" in codes(posting.outcomes)
+        assert len(posting._view.memories) < 3 * len(batch)
+        assert_whole(database)
+
     def test_ten_thousand_commands_are_one_batch_and_one_more_is_too_many(
         self, ledger: Ledger, database: Database
     ) -> None:
@@ -444,3 +460,11 @@ def test_memory_equals_a_refold_after_mixed_traffic(ledger: Ledger, database: Da
         seen.update(codes(outcomes))
     assert {"", "YearlyCapExceeded", "CannotLinkActive", "EntryAlreadyReversed", "PersonsDiffer"} <= seen
     assert_whole(database)
+
+
+def test_a_thread_that_waits_too_long_for_its_turn_hears_that_the_ledger_is_busy(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.application.TURN_WAIT_S", 0.05)
+    with ledger._in_turn(), pytest.raises(LedgerBusy):
+        ledger.post([register("sys:1")])
