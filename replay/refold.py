@@ -9,7 +9,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -27,11 +29,13 @@ MAX_DIFFERENCES = 1_000
 
 HEAD = b"SELECT size FROM head"
 
+# Both aggregates go through the rows in one order, whichever it is; sorting them here would take the server longer than
+# all the rest.
 READ_SLICE = b"""
 SELECT
     type,
-    string_agg(position::text, ';' ORDER BY position),
-    '[' || string_agg(convert_from(data, 'UTF8'), ',' ORDER BY position) || ']'
+    string_agg(position::text, ';'),
+    '[' || string_agg(convert_from(data, 'UTF8'), ',') || ']'
 FROM event
 WHERE position > %s AND position <= %s AND type = ANY (%s)
 GROUP BY type
@@ -90,26 +94,39 @@ class HistoryBroken(RuntimeError):
         super().__init__(f"the history breaks at position {position}: {why}")
 
 
+Asked = tuple[int, int, list[str]]
+
+
 def read_facts(connection: Connection, *, until: int, after: int = 0) -> Iterator[list[tuple[int, Fact]]]:
-    """The facts of this ledger in position order, a slice at a time. Plain recorder events are passed over."""
+    """The facts of this ledger in position order, a slice at a time. Plain recorder events are passed over.
+
+    The next slice is read while the last one is folded; the connection must not be used for anything else meanwhile.
+    """
     types = list(FACTS)
-    for start in range(after, until, SLICE):
-        asked = (start, min(start + SLICE, until), types)
-        found: list[tuple[int, Fact]] = []
-        try:
-            with connection.transaction():
-                rows = connection.execute(READ_SLICE, asked, prepare=True).fetchall()
-            for type_name, positions, datas in rows:
-                found += zip(map(int, positions.split(";")), decode_array(type_name, datas), strict=True)
-        except (ValueError, psycopg.DataError):
-            found = _read_one_by_one(connection, asked)
-            rows = []
-        if len(rows) > 1:
-            found.sort(key=lambda pair: pair[0])
-        yield found
+    slices: list[Asked] = [(start, min(start + SLICE, until), types) for start in range(after, until, SLICE)]
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        reading = [reader.submit(_read_slice, connection, asked) for asked in slices[:1]]
+        for number, asked in enumerate(slices, 1):
+            current = reading.pop()
+            wait([current])
+            reading = [reader.submit(_read_slice, connection, following) for following in slices[number : number + 1]]
+            found: list[tuple[int, Fact]] = []
+            try:
+                for type_name, positions, datas in current.result():
+                    found += zip(map(int, positions.split(";")), decode_array(type_name, datas), strict=True)
+            except (ValueError, psycopg.DataError):
+                wait(reading)
+                found = _read_one_by_one(connection, asked)
+            found.sort(key=itemgetter(0))
+            yield found
 
 
-def _read_one_by_one(connection: Connection, asked: tuple[int, int, list[str]]) -> list[tuple[int, Fact]]:
+def _read_slice(connection: Connection, asked: Asked) -> list[TupleRow]:
+    with connection.transaction():
+        return connection.execute(READ_SLICE, asked, prepare=True).fetchall()
+
+
+def _read_one_by_one(connection: Connection, asked: Asked) -> list[tuple[int, Fact]]:
     """The slow way, which can tell the position. Raises HistoryBroken."""
     found: list[tuple[int, Fact]] = []
     for position, type_name, data in connection.execute(READ_ONE_BY_ONE, asked):

@@ -172,28 +172,22 @@ def _plan(cls: type) -> tuple[tuple[str, str | None, Extract], ...]:
 
 
 @cache
-def _only_field(cls: type) -> tuple[str, str] | None:
-    """Name and prefix of the one plain identifier of a class that has no other; most commands are so."""
-    plan = _plan(cls)
-    if len(plan) == 1 and plan[0][1] is not None:
-        return plan[0][0], plan[0][1]
-    return None
+def _plain_fields(cls: type) -> tuple[tuple[str, str], ...] | None:
+    """Name and prefix of each identifier of a class, if all of them are plain; most are so."""
+    fields = tuple((name, prefix) for name, prefix, _ in _plan(cls) if prefix is not None)
+    return fields if len(fields) == len(_plan(cls)) else None
 
 
 def tags_of(record: Any) -> list[str]:
     """The tags of a fact or command: one for each entity it mentions, in field order, none twice."""
     cls = record.__class__
-    only = _only_field(cls)
-    if only is not None:
-        value = getattr(record, only[0])
-        return [] if value is None else [f"{only[1]}{value}"]
-    tags: list[str] = []
-    for name, prefix, extract in _plan(cls):
-        value = getattr(record, name)
-        if value is None:
-            continue
-        if prefix is None:
-            tags += extract(value)
-        else:
-            tags.append(f"{prefix}{value}")
+    plain = _plain_fields(cls)
+    if plain is not None:
+        tags = [f"{prefix}{value}" for name, prefix in plain if (value := getattr(record, name)) is not None]
+    else:
+        tags = []
+        for name, prefix, extract in _plan(cls):
+            value = getattr(record, name)
+            if value is not None:
+                tags += extract(value) if prefix is None else (f"{prefix}{value}",)
     return tags if len(tags) < 2 else list(dict.fromkeys(tags))  # noqa: PLR2004 - two can be the same, one cannot
