@@ -1,6 +1,7 @@
 """The facts: every kind of change that the ledger can record, each one immutable event.
 
-1. A fact's stored type is its bare class name, for ever; an older shape is read through an upcast with a golden sample.
+1. A fact's stored type is its bare class name, for ever. No shape has changed yet; the first that does brings an upcast,
+   which reads the older one, with a golden sample of it.
 2. A fact is stored in one spelling: JSON with sorted ASCII keys, no spaces, absent fields left out, money in integer fen.
 3. Amounts are positive; the event's name gives the direction.
 4. Unknown fields are refused on reading. There is no free-text field: reasons are codes, evidence is a reference.
