@@ -37,6 +37,10 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 ROUNDS = {1: 300, 100: 100, 1_000: 40, 5_000: 10}
 PROCESSES = 4
 THREADS = 64
+GROWTH_CAVEAT = (
+    "Taking turns costs the small journal the warm caches it has alone; "
+    "DECISIONS.md gives the figures of one journal as it grew."
+)
 
 
 class Scale(NamedTuple):
@@ -258,6 +262,7 @@ def growth(server: TemporaryServer, scale: Scale, report: Report) -> None:
             for name, database in zip(ledgers, sized, strict=True)
         ],
     )
+    report.say("", GROWTH_CAVEAT)
     for database in sized:
         database.close()
     database = growing
