@@ -1,16 +1,21 @@
 """The unified balance sheet: one person, one sheet, every account of every identity she is composed of.
 
 1. A sheet is a pure function of the memories of the person's identities and accounts, all read at one position.
-2. It names no position, link or time, so a merge undone restores it byte for byte.
+2. It names no link or time, and no position but of what is on record about her, so a merge undone restores it byte for
+   byte.
+3. What is not on it has a coded reason: the lines of `missing`, sorted by what they are about, then by code and position.
 Money is integer fen; parts, products and pillars stand in the order of the catalogue.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from ledger.domain.decider import State
 from ledger.domain.rulebook import PRODUCTS
+
+PILLARS = (1, 2, 3)
 
 
 class SheetModel(BaseModel):
@@ -96,6 +101,22 @@ class DuplicateLine(SheetModel):
     account_ids: list[str]
 
 
+class MissingLine(SheetModel):
+    """Why something is not on the sheet.
+
+    - `pillar_not_connected`: the catalogue has no product of this pillar. About `pillar:1`.
+    - `no_account_known`: the pillar has products, and no identity of the person holds an account of any. About `pillar:2`.
+    - `account_opened_later`: an account of hers that is known, and was not there yet on the date asked for. About
+      `account:X`.
+    - `fact_unreadable`: this version cannot read the fact at `position`, and every number is without it. About the tag of
+      hers that the fact bears, `account:X` or `identity:X`.
+    """
+
+    about: str
+    code: Literal["pillar_not_connected", "no_account_known", "account_opened_later", "fact_unreadable"]
+    position: int | None
+
+
 class BalanceSheet(SheetModel):
     """The person's whole position. `one_id` is that of her oldest identity, by registration."""
 
@@ -111,6 +132,7 @@ class BalanceSheet(SheetModel):
     benefits_fen: int
     breaches: list[BreachLine]
     duplicates: list[DuplicateLine]
+    missing: list[MissingLine]
 
 
 def _account_line(account_id: str, account: State, *, ended: bool) -> AccountLine:
@@ -173,10 +195,29 @@ def _pillars(lines: Iterable[tuple[str, AccountLine]]) -> list[PillarLine]:
     ]
 
 
-def balance_sheet(identities: Mapping[str, State], accounts: Mapping[str, State]) -> BalanceSheet:
-    """Compose the sheet of one person from what her identities (by sid) and their accounts (by id) remember."""
+def _empty_pillars(identities: Iterable[State], accounts: Iterable[State]) -> Iterable[MissingLine]:
+    """A line for each pillar that has no products, or that nothing is known of at these identities."""
+    connected = {product.pillar for product in PRODUCTS.values()}
+    # An account that is known, though not there on the date of the sheet, is among what its identity remembers.
+    products = {account["product"] for account in accounts}.union(*(who["accounts"].values() for who in identities))
+    held = {PRODUCTS[product].pillar for product in products}
+    for pillar in PILLARS:
+        if pillar not in connected:
+            yield MissingLine(about=f"pillar:{pillar}", code="pillar_not_connected", position=None)
+        elif pillar not in held:
+            yield MissingLine(about=f"pillar:{pillar}", code="no_account_known", position=None)
+
+
+def balance_sheet(
+    identities: Mapping[str, State], accounts: Mapping[str, State], *, missing: Iterable[MissingLine] = ()
+) -> BalanceSheet:
+    """Compose the sheet of one person from what her identities (by sid) and their accounts (by id) remember.
+
+    `missing` says what these memories cannot: accounts that are not there yet, facts that cannot be read.
+    """
     by_age = sorted(identities.items(), key=lambda pair: pair[1]["registered_position"])
-    ended = {account["product"] for account in accounts.values() if "ending_benefits" in account}
+    # Below nothing where, on a date, the reversal of a benefit holds and the benefit does not yet.
+    ended = {account["product"] for account in accounts.values() if account.get("ending_benefits", 0) > 0}
     lines = [
         (account["product"], _account_line(account_id, account, ended=account["product"] in ended))
         for account_id, account in accounts.items()
@@ -209,4 +250,8 @@ def balance_sheet(identities: Mapping[str, State], accounts: Mapping[str, State]
             for key, breach in sorted(breaches.items())
         ],
         duplicates=[DuplicateLine(flag_id=key, account_ids=ids) for key, ids in sorted(flags.items())],
+        missing=sorted(
+            [*_empty_pillars(identities.values(), accounts.values()), *missing],
+            key=lambda line: (line.about, line.code, line.position or 0),
+        ),
     )
