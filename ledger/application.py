@@ -4,6 +4,7 @@
 2. Commands are decided in their order, and a later one sees what the earlier ones of its batch did.
 3. Every command received gets exactly one row: a receipt or a refusal. The same id with the same content gets the same
    answer again and records nothing; with other content it is refused as reused, and that content leaves its row.
+   But what its poster may not post leaves no row and learns no answer, so that nobody uses up or reads another's ids.
 4. Facts, tags, command rows and memory are one transaction: all of a batch stands, or nothing of it.
 5. The number of round trips does not grow with the batch, and the server works while Python decides: what one slice of
    the batch decided is sent, without waiting, before the next slice is decided.
@@ -27,6 +28,7 @@ from ledger.domain.decider import NotRecalled, View
 from ledger.domain.events import Fact, FactUnreadable, decode
 from ledger.domain.identifiers import tags_of
 from ledger.domain.limits import is_capped
+from ledger.domain.posters import Poster, not_permitted
 from ledger.domain.refusals import CommandIdReused, Refusal
 from ledger.domain.states import remembers
 
@@ -124,16 +126,17 @@ class Ledger:
         # Waiting here costs a thread, waiting at the head row a connection.
         self._turn = threading.Lock()
 
-    def post(self, commands: Sequence[Command]) -> list[Outcome]:
+    def post(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> list[Outcome]:
         """Decide and record the commands, in order, in one transaction; one outcome for each.
 
+        `posters` says who posts each of them; None is a trusted caller, such as the command line.
         Raises BatchTooLarge, LedgerBusy, LedgerUnavailable; then none of the outcomes is known.
         """
         if len(commands) > MAX_COMMANDS:
             raise BatchTooLarge(BatchTooLarge.__doc__)
         if not commands:
             return []
-        posting = _Posting(commands)
+        posting = _Posting(commands, posters)
         try:
             with self._in_turn(), self._database.connection() as connection, journal.locked(connection):
                 posting.run(connection)
@@ -160,8 +163,9 @@ class Ledger:
 class _Posting:
     """One batch on its way through the house."""
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> None:
         self.commands = commands
+        self._posters = posters
         self.outcomes: list[Outcome] = []
         self._view = View()
         self._addresses: dict[str, str] = {}
@@ -245,9 +249,11 @@ class _Posting:
         To wait for the last by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket
         did not take yet, and hangs.
         """
-        last = len(self.commands)
+        due = (
+            zip(self.commands, self._digests, strict=True) if self._posters is None else self._permitted(self._posters)
+        )
         answer = None
-        for number, (command, its_digest) in enumerate(zip(self.commands, self._digests, strict=True), 1):
+        for number, (command, its_digest) in enumerate(due, 1):
             settled = self._settled.get(command.command_id)
             if settled is None:
                 outcome = self._decide(connection, command, its_digest)
@@ -255,13 +261,27 @@ class _Posting:
             else:
                 outcome = self._settled_before(command, its_digest, settled)
             self.outcomes.append(outcome)
-            if number % SLICE == 0 or number == last:
-                answer = self._send(connection, number) or answer
+            if number % SLICE == 0:
+                answer = self._send(connection) or answer
+        answer = self._send(connection) or answer
         if answer is not None:
             answer.fetchone()
 
-    def _send(self, connection: Connection, decided: int) -> journal.Cursor | None:
+    def _permitted(self, posters: Sequence[Poster | None]) -> Iterator[tuple[Command, bytes]]:
+        """The commands that their posters may post, each asked for when those before it are decided.
+
+        The others get their outcome here, and leave nothing by which a later command of the same id could be answered.
+        """
+        for command, its_digest, poster in zip(self.commands, self._digests, posters, strict=True):
+            refusal = None if poster is None else not_permitted(poster, command, self._view)
+            if refusal is None:
+                yield command, its_digest
+            else:
+                self.outcomes.append(_refused(command.command_id, refusal))
+
+    def _send(self, connection: Connection) -> journal.Cursor | None:
         """Send what was decided since the last slice, with the memories that no later command names."""
+        decided = len(self.outcomes)
         rows, self._rows = self._rows, journal.Rows()
         ends = decided == len(self.commands)
         done = {tag: at for tag, at in self._touched.items() if ends or self._last_named.get(tag, decided) < decided}

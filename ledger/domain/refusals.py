@@ -47,6 +47,10 @@ class CommandIdReused(Refusal):
     """This command id was received before with other content; send the changed command under a new id."""
 
 
+class PosterNotPermitted(Refusal):
+    """The token does not cover this command; post it with the token of the source system, or the steward, in charge."""
+
+
 class EffectiveDateAbsurd(Refusal):
     """The effective date lies before any pension rule or too far after the day of the decision."""
 

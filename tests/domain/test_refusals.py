@@ -8,7 +8,7 @@ from ledger import application
 from ledger.domain.catalogue import MATTERS
 from ledger.domain.commands import COMMANDS
 from ledger.domain.events import Fact
-from ledger.domain.refusals import REFUSALS, CommandIdReused, Refusal
+from ledger.domain.refusals import REFUSALS, CommandIdReused, PosterNotPermitted, Refusal
 from tests.domain import scenario
 from tests.domain.refusal_cases import CASES, Broken, Case, changed
 from tests.domain.scenario import given
@@ -52,6 +52,7 @@ CODES_EVER_GIVEN = [
     "PartitionIncomplete",
     "PersonHoldsProduct",
     "PersonsDiffer",
+    "PosterNotPermitted",
     "ProductUnknown",
     "ReplacedAccountWrong",
     "ReplacementsExhausted",
@@ -106,9 +107,9 @@ def test_every_command_and_refusal_has_its_case() -> None:
 
 
 def test_every_refusal_belongs_to_a_matter() -> None:
-    """Only CommandIdReused is given outside the deciders, by the journal of commands."""
+    """Outside the deciders: CommandIdReused by the journal of commands, PosterNotPermitted by who may post what."""
     given_by_matters = {refusal for matter in MATTERS.values() for refusal in matter.refuses}
-    assert set(REFUSALS.values()) - given_by_matters == {CommandIdReused}
+    assert set(REFUSALS.values()) - given_by_matters == {CommandIdReused, PosterNotPermitted}
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
