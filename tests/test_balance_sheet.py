@@ -12,7 +12,8 @@ from eventsourcing.dcb.api import DCBEvent
 from ledger.application import Ledger, Receipt
 from ledger.domain.identifiers import one_id_of
 from ledger.journal import Journal
-from ledger.projections.balance_sheet import PersonUnknown, read_balance_sheet
+from ledger.projections.balance_sheet import read_balance_sheet
+from ledger.projections.standing import PersonUnknown
 from tests.books import assert_whole
 from tests.commands import (
     CAP_FEN,
@@ -54,7 +55,7 @@ def test_what_was_posted_is_read_at_once(ledger: Ledger, database: Database) -> 
         expected += 7
         read = read_balance_sheet(database, "ea:1")
         assert isinstance(outcome, Receipt)
-        assert (read.position, read.sheet.balance_fen) == (outcome.last_position, expected)
+        assert (read.known_at, read.sheet.balance_fen) == (outcome.last_position, expected)
 
 
 def test_a_merge_shows_at_once_by_every_name_and_its_unmerge_restores_every_byte(

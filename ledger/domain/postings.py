@@ -6,7 +6,6 @@
    an `external` account of that name, so the trial balance of the whole ledger is zero.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledger.domain import events as e
@@ -24,8 +23,8 @@ class Posting(NamedTuple):
 EXTERNAL = "external"
 
 
-def _legs(account: str, amounts: dict[str, int], sign: int) -> Iterable[Posting]:
-    return (Posting(account, part, sign * fen) for part, fen in amounts.items())
+def _legs(account: str, amounts: dict[str, int], sign: int) -> list[Posting]:
+    return [Posting(account, part, sign * fen) for part, fen in amounts.items()]
 
 
 def postings(fact: e.Fact) -> list[Posting]:
