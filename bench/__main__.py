@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import psycopg
 from eventsourcing.dcb.api import DCBEvent
@@ -25,13 +24,15 @@ from bench import floor
 from bench.measure import Contest, settle
 from bench.peer import Peers
 from bench.process import posting_process
+from bench.reading import readings
+from bench.report import Report, Scale, journal_size, vacuumed
 from bench.world import World, post_all, set_up
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from ledger.database import Database, TemporaryServer, temporary_server
 from ledger.domain.commands import Command
 from ledger.settings import Settings
-from replay.refold import head, refold
+from replay.refold import refold
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
 ROUNDS = {1: 300, 100: 100, 1_000: 40, 5_000: 10}
@@ -43,48 +44,22 @@ GROWTH_CAVEAT = (
 )
 
 
-class Scale(NamedTuple):
-    """How large the measured world is."""
-
-    accounts: int
-    rounds_share: float
-    growth: tuple[int, ...]
-    process_batches: int
-
-
-FULL = Scale(accounts=200_000, rounds_share=1.0, growth=(100_000, 1_000_000, 3_000_000), process_batches=40)
-QUICK = Scale(accounts=4_000, rounds_share=0.1, growth=(10_000, 20_000, 30_000), process_batches=4)
-
-
-class Report:
-    """Lines of Markdown, printed as they come."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self.lines: list[str] = []
-
-    def say(self, *lines: str) -> None:
-        """Add and print."""
-        for line in lines:
-            print(line, flush=True)
-            self.lines.append(line)
-
-    def table(self, title: str, header: str, rows: list[str]) -> None:
-        """A titled table."""
-        self.say("", f"## {title}", "", header, "|" + "---|" * (header.count("|") - 1), *rows)
-
-
-def vacuumed(database: Database) -> None:
-    """Statistics and a checkpoint, so that every contestant starts from the same calm."""
-    with psycopg.connect(database.admin_url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
-        connection.execute("CHECKPOINT")
-
-
-def journal_size(database: Database) -> int:
-    """The number of facts."""
-    with database.connect() as connection:
-        return head(connection)
+FULL = Scale(
+    accounts=200_000,
+    rounds_share=1.0,
+    growth=(100_000, 1_000_000, 3_000_000),
+    process_batches=40,
+    reading_accounts=(33_340, 1_000_000),
+    requests=20_000,
+)
+QUICK = Scale(
+    accounts=4_000,
+    rounds_share=0.1,
+    growth=(10_000, 20_000, 30_000),
+    process_batches=4,
+    reading_accounts=(1_000, 4_000),
+    requests=1_000,
+)
 
 
 class Arena:
@@ -176,23 +151,23 @@ def hot_account(arena: Arena, scale: Scale, report: Report) -> None:
 
 def grouped(arena: Arena, report: Report) -> None:
     """Section 2b: single posts of many threads share transactions."""
-    group = GroupCommit(arena.ledger)
     rows: list[str] = []
-    for threads in (1, 16, THREADS):
-        each = 2_000 // threads
-        work = [[arena.world.mixed(1) for _ in range(each)] for _ in range(threads)]
+    with GroupCommit(arena.ledger) as group:
+        for threads in (1, 16, THREADS):
+            each = 2_000 // threads
+            work = [[arena.world.mixed(1) for _ in range(each)] for _ in range(threads)]
 
-        def run(own: list[list[Command]]) -> None:
-            for single in own:
-                group.post(single)
+            def run(own: list[list[Command]]) -> None:
+                for single in own:
+                    group.post(single)
 
-        workers = [threading.Thread(target=run, args=(own,)) for own in work]
-        start = time.perf_counter()
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        rows.append(f"| {threads} | {each * threads / (time.perf_counter() - start):,.0f} |")
+            workers = [threading.Thread(target=run, args=(own,)) for own in work]
+            start = time.perf_counter()
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            rows.append(f"| {threads} | {each * threads / (time.perf_counter() - start):,.0f} |")
     arena.size = journal_size(arena.ours)
     report.table("Single posts, group commit", "| threads | postings/s |", rows)
 
@@ -303,7 +278,9 @@ def main() -> None:
     """Run all sections."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
-    parser.add_argument("--only", choices=["post", "hot", "group", "processes", "growth"], help="one section")
+    parser.add_argument(
+        "--only", choices=["post", "hot", "group", "processes", "growth", "readings"], help="one section"
+    )
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
     report = Report()
@@ -325,6 +302,8 @@ def main() -> None:
             arena.close()
         if arguments.only in (None, "growth"):
             growth(server, scale, report)
+        if arguments.only in (None, "readings"):
+            readings(server, scale, report)
     if arguments.quick or arguments.only:
         return
     RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")

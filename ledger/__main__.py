@@ -1,63 +1,60 @@
-"""The command line, and the only place where the parts of the ledger are wired together.
-
-Exit codes, of every command:
-
-0  everything was accepted, now or in an earlier run
-1  some commands were refused, or the person asked for is not known
-2  wrong usage, a wrong setting, or a file that cannot be read; nothing was posted
-3  some lines were malformed (refused commands or not); with --strict nothing was posted
-4  the database is not there, not up to date, or busy; what was posted stands, and posting again goes on
-"""
+"""The command line, and the only place where the parts of the ledger are wired together."""
 
 import gc
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import time
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Literal
 
-import psycopg
 import typer
-from pydantic import ValidationError
-from pydantic_core import to_json
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ledger import demo as sample
-from ledger.application import Ledger, LedgerBusy, LedgerUnavailable, Receipt
-from ledger.database import Database, DatabaseBehind, migrate_database, open_database
-from ledger.domain.commands import ONE
-from ledger.domain.events import LimitBreachRecorded, decode
-from ledger.embedded import EmbeddedServerFailed
-from ledger.files import Advance, FileReport, check_files, check_openings, is_report, post_file, size_bytes
-from ledger.journal import Journal
-from ledger.parsing import FileUnreadable
-from ledger.printing import WIDE, files_table, refusals_table, sheet_table, yuan
-from ledger.projections.balance_sheet import PersonUnknown, SheetRead, read_balance_sheet
-from ledger.settings import Settings, variable_name
-from migrations import MigrationError
-
-SOME_REFUSED: Final = 1
-WRONG_USAGE: Final = 2
-SOME_MALFORMED: Final = 3
-DATABASE_UNAVAILABLE: Final = 4
-
-EXIT_CODES = """
-**Exit codes**
-
-- `0` everything was accepted, now or in an earlier run
-- `1` some commands were refused, or the person is not known
-- `2` wrong usage, a wrong setting, or a file that cannot be read
-- `3` some lines were malformed
-- `4` the database is not there, not up to date, or busy
-"""
+from ledger.api.tokens import DevelopmentKey, Scope, mint
+from ledger.application import Ledger
+from ledger.database import Database, migrate_database, open_database
+from ledger.demo import story
+from ledger.files import FileReport, check_files, check_openings, is_report, post_file
+from ledger.printing import (
+    WIDE,
+    files_table,
+    refusals_table,
+    sheet_table,
+    statement_table,
+    status_tables,
+    totals_table,
+)
+from ledger.projections.balance_sheet import read_balance_sheet
+from ledger.projections.control_totals import read_totals
+from ledger.projections.statements import MAX_LINES, Cursor, Statement, read_statement
+from ledger.projector import Projector
+from ledger.serving import serve as serve_api
+from ledger.settings import Settings
+from ledger.status import read_status
+from ledger.terminal import (
+    EXIT_CODES,
+    SOME_MALFORMED,
+    SOME_REFUSED,
+    WRONG_USAGE,
+    console,
+    counting,
+    leave,
+    plainly_explained,
+    print_json,
+    reading_files,
+)
 
 SETTINGS = f"""
 **Settings** are environment variables: `LEDGER_DATABASE_URL` names your PostgreSQL; without it one is started in
 `LEDGER_DATA_FOLDER` (`{Settings.model_fields["data_folder"].default}`). The README lists all of them.
 """
+HOST = "127.0.0.1"
+PORT = 8000
+MAX_STATEMENT_LINES = 10_000
 
 app = typer.Typer(
     name="ledger",
@@ -67,6 +64,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog=SETTINGS + EXIT_CODES,
 )
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, amounts in fen, instead of a table.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Facts effective up to this date count; default all."),
+]
+KnownAt = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**53 - 1, metavar="POSITION", help="Facts up to this position count; default all."),
+]
+Host = Annotated[str, typer.Option(help="Address to serve at.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes a free one.")]
 
 
 @app.callback()
@@ -86,82 +95,128 @@ def demo(
         int, typer.Option(min=1, max=sample.MAX_MONTHS, help="How many months of contributions, from January 2025.")
     ] = 12,
     *,
-    once: Annotated[  # noqa: ARG001 - accepted already, so that scripts written today end tomorrow too
-        bool, typer.Option("--once", help="End after printing. As long as the demo serves nothing, it always does.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after printing, and serve nothing.")] = False,
+    host: Host = HOST,
+    port: Port = PORT,
 ) -> None:
-    """Write a sample of five source systems, post it, join identities and print one person's sheet.
+    """Write a sample of five source systems, post it, join identities, print one person's sheet, and serve the API.
 
     The sample lies in the folder `demo` of the data folder and is the same every time, so running the demo again
     posts nothing twice. It posts only into a ledger that is empty or holds the sample: facts cannot be removed.
 
     Example: `ledger demo --people 200 --months 24`
     """
-    console = _console()
-    with _plainly_explained():
+    on = console()
+    with plainly_explained():
         settings = Settings()
         written = sample.write_sample(settings.data_folder / "demo", people=people, months=months)
         with open_database(settings) as database:
-            _require_sample_or_empty(database, written)
-            ledger = Ledger(database)
-            _tell_the_story(console, ledger, database, written)
-
-
-def _require_sample_or_empty(database: Database, written: sample.Sample) -> None:
-    if Journal(database).read(limit=1).head is None:
-        return
-    try:
-        read_balance_sheet(database, written.person)
-    except PersonUnknown:
-        raise typer.BadParameter(
-            "this ledger holds facts that are not the sample's, and facts cannot be removed; "
-            "name another folder in LEDGER_DATA_FOLDER, or another database"
-        ) from None
-
-
-def _tell_the_story(console: Console, ledger: Ledger, database: Database, written: sample.Sample) -> None:
-    console.print("[bold]1. Five source systems send account changes[/]")
-    reports = _post(ledger, [*written.accounts, *written.contributions, *written.entries])
-    console.print(files_table(reports))
-    console.print("[bold]2. Their numbers are joined into persons, some of them wrongly[/]")
-    joined = _post(ledger, [written.identities])
-    console.print(files_table(joined))
-    _print_facts(console, ledger, database, written.mistaken_merge)
-    console.print("\n[bold]3. The mistake is undone, and what followed from it is rescinded[/]")
-    parted = _post(ledger, [written.unmerge])
-    _print_facts(console, ledger, database, written.mistaken_unmerge)
-    console.print("\n[bold]4. What was refused, and why[/]")
-    console.print(refusals_table([*reports, *joined, *parted]))
-    console.print("[bold]5. One person, five systems, one sheet[/]")
-    read = read_balance_sheet(database, written.person)
-    _print_sheet(console, read)
-    folder = written.identities.parent
-    # `make run` calls the program in its own environment, which is seldom on the path.
-    program = "ledger" if shutil.which("ledger") else os.path.relpath(sys.argv[0])
-    console.print(
-        f"\nThe files lie in {folder}; beside them stand the refusals and the malformed lines.\n"
-        "Try next:\n"
-        f"   {program} sheet {read.sheet.one_id} --json\n"
-        f"   {program} post {written.contributions[0]}   (nothing is posted twice)\n"
-        f"   {program} --help",
-        highlight=False,
-    )
-
-
-def _print_facts(console: Console, ledger: Ledger, database: Database, row: sample.Row) -> None:
-    """Ask the ledger once more: the same command gets the same receipt, and the journal has its facts."""
-    outcome = ledger.post([ONE.validate_json(to_json(row))])[0]
-    if not isinstance(outcome, Receipt) or outcome.first_position is None or outcome.last_position is None:
-        return
-    first, last = outcome.first_position, outcome.last_position
-    for found in Journal(database).read(after=first - 1, limit=last - first + 1):
-        fact = decode(found.event.type, found.event.data)
-        of = f": {yuan(fact.excess_fen)} yuan above the cap" if isinstance(fact, LimitBreachRecorded) else ""
-        console.print(f"   fact {found.position:,}: {type(fact).__name__}{of}", highlight=False)
+            story.require_sample_or_empty(database, written)
+            read = story.tell(on, database, written)
+            Projector(database).catch_up()
+            one_id, program = read.sheet.one_id, _program()
+            on.print(
+                f"\nThe files lie in {written.identities.parent}; beside them stand the refusals and the malformed lines.\n"
+                "Try next:\n"
+                f"   {program} sheet {one_id} --as-of 2025-06-30\n"
+                f"   {program} statement EA-0000000\n"
+                f"   {program} post {written.contributions[0]}   (nothing is posted twice)\n"
+                f"   {program} --help",
+                highlight=False,
+            )
+            if not once:
+                _serve(database, settings, host=host, port=port, projects=True, person=one_id)
 
 
 @app.command(epilog=EXIT_CODES)
-def migrate() -> None:
+def serve(
+    *,
+    host: Host = HOST,
+    port: Port = PORT,
+    project: Annotated[
+        bool, typer.Option(help="Keep the projections up to date too; `--no-project` leaves that to `ledger project`.")
+    ] = True,
+) -> None:
+    """Serve the HTTP API until interrupted; its documentation is at `/docs`.
+
+    Tokens are verified with the keys of `LEDGER_TOKEN_KEYS`, or, where that is unset, with the development key of the data
+    folder, for which `ledger token` makes tokens.
+
+    Example: `ledger serve --port 8080`
+    """
+    with plainly_explained():
+        settings = Settings()
+        with open_database(settings) as database:
+            _serve(database, settings, host=host, port=port, projects=project, person="PERSON")
+
+
+def _serve(  # noqa: PLR0913 - as `serve`
+    database: Database, settings: Settings, *, host: str, port: int, projects: bool, person: str
+) -> None:
+    on = console()
+
+    def ready(url: str) -> None:
+        on.print(f"\n[bold]The API serves at {url}[/]; its documentation is at {url}/docs (Ctrl-C ends it).")
+        if settings.token_keys is None:
+            token = _development_token(settings, scopes=[Scope.READER], subject="user:developer")
+            # Not through the console, which would break the line.
+            typer.echo(f'\ncurl -H "Authorization: Bearer {token}" \\\n  {url}/v1/people/{person}/balance-sheet\n')
+            typer.echo(
+                f"The token is good for {settings.token_lifetime_s} seconds; `{_program()} token` makes another."
+            )
+
+    serve_api(database, settings, host=host, port=port, projects=projects, ready=ready)
+
+
+@app.command(epilog=EXIT_CODES)
+def project(
+    *,
+    rebuild: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Rebuild this projection aside and swap, then end; `all` for every one."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Take what there is, then end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the projections up to date, as a process of its own; several may run, and one of them works.
+
+    It goes on where the last one was. Facts that a projection cannot take are set aside and counted in `ledger status`;
+    a rebuild reads everything from the journal again.
+
+    Example: `ledger project --rebuild statements`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        projector = Projector(database)
+        if rebuild:
+            names = projector.names if "all" in rebuild else rebuild
+            if unknown := sorted(set(names) - set(projector.names)):
+                leave(
+                    WRONG_USAGE,
+                    f"No such projection: {', '.join(unknown)}. There are {', '.join(projector.names)}.",
+                )
+            with counting("rebuilding", read_status(database).head) as advance:
+                position = projector.rebuild(names, progress=advance)
+            _say({"rebuilt": sorted(names), "position": position}, f"Rebuilt to position {position:,}.", as_json)
+        elif once:
+            passed = projector.catch_up()
+            _say({"passed": passed}, f"Took {passed:,} positions.", as_json)
+        else:
+            stop = threading.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda _number, _frame: stop.set())
+            _say({"projecting": projector.names}, "Projecting (Ctrl-C ends it).", as_json)
+            projector.run(stop, report=lambda sentence: typer.echo(sentence, err=True))
+
+
+def _say(payload: object, sentence: str, as_json: bool) -> None:  # noqa: FBT001 - as the option gives it
+    if as_json:
+        print_json(payload)
+    else:
+        typer.echo(sentence)
+
+
+@app.command(epilog=EXIT_CODES)
+def migrate(*, as_json: AsJson = False) -> None:
     """Make the tables of this version in the database, as its administrator.
 
     Uses `LEDGER_ADMIN_DATABASE_URL`: a superuser, or the owner of the database with CREATEROLE. What was applied is not
@@ -169,11 +224,10 @@ def migrate() -> None:
 
     Example: `LEDGER_ADMIN_DATABASE_URL=postgresql://postgres@localhost/ledger ledger migrate`
     """
-    with _plainly_explained():
+    with plainly_explained():
         applied = migrate_database(Settings())
-    for name in applied:
-        typer.echo(f"applied {name}")
-    typer.echo("The database is up to date.")
+    lines = [*(f"applied {name}" for name in applied), "The database is up to date."]
+    _say({"applied": applied}, "\n".join(lines), as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -192,6 +246,7 @@ def post(
     strict: Annotated[
         bool, typer.Option("--strict", help="Post nothing unless every line of every file is well-formed.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Post files of account changes; a file sent twice is recorded once.
 
@@ -204,34 +259,32 @@ def post(
     for path in files:
         if is_report(path):
             typer.echo(f"{path} is a report of an earlier run and is passed over.", err=True)
-    with _plainly_explained():
+    with plainly_explained():
         settings = Settings()
         if strict:
-            with _progress("checking", paths) as advance:
+            with reading_files("checking", paths) as advance:
                 reports = check_files(paths, advance=advance)
             if any(report.malformed for report in reports):
-                _finish(reports)
+                _finish(reports, as_json=as_json)
         else:
             check_openings(paths)
-        with open_database(settings) as database:
-            reports = _post(Ledger(database), paths)
-    _finish(reports)
+        with open_database(settings) as database, reading_files("posting", paths) as advance:
+            reports = [post_file(Ledger(database).post, path, advance=advance) for path in paths]
+    _finish(reports, as_json=as_json)
 
 
-def _post(ledger: Ledger, paths: list[Path]) -> list[FileReport]:
-    with _progress("posting", paths) as advance:
-        return [post_file(ledger.post, path, advance=advance) for path in paths]
-
-
-def _finish(reports: list[FileReport]) -> None:
+def _finish(reports: list[FileReport], *, as_json: bool) -> None:
     """Print what came of the files and leave with the exit code that says so."""
-    console = _console()
-    console.print(files_table(reports))
-    if any(report.refused for report in reports):
-        console.print(refusals_table(reports))
-    for report in reports:
-        for written in report.written():
-            console.print(f"Details: {written}", highlight=False)
+    if as_json:
+        print_json([report.as_dict() for report in reports])
+    else:
+        on = console()
+        on.print(files_table(reports))
+        if any(report.refused for report in reports):
+            on.print(refusals_table(reports))
+        for report in reports:
+            for written in report.written():
+                on.print(f"Details: {written}", highlight=False)
     if any(report.malformed for report in reports):
         raise typer.Exit(SOME_MALFORMED)
     if any(report.refused for report in reports):
@@ -247,89 +300,175 @@ def sheet(
         ),
     ],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, amounts in fen, instead of a table.")] = False,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the unified pension balance sheet of one person, as of now.
+    """Print the unified pension balance sheet of one person: of now, as of a date, as known at a position, or both.
 
-    Example: `ledger sheet pp-bank:pp00001000 --json`
+    Example: `ledger sheet pp-bank:pp00001000 --as-of 2025-06-30 --json`
     """
-    with _plainly_explained(), open_database(Settings()) as database:
-        read = read_balance_sheet(database, person)
+    with plainly_explained(), open_database(Settings()) as database:
+        read = read_balance_sheet(database, person, as_of=as_of.date() if as_of else None, known_at=known_at)
     if as_json:
-        typer.echo(to_json({"position": read.position, "sheet": read.sheet}, indent=2).decode())
+        print_json(read._asdict())
     else:
-        _print_sheet(_console(), read)
+        on = console()
+        on.print(sheet_table(read.sheet, read.known_at, as_of=read.as_of, wide=on.width >= WIDE))
 
 
-def _print_sheet(console: Console, read: SheetRead) -> None:
-    console.print(sheet_table(read.sheet, read.position, wide=console.width >= WIDE))
+@app.command(epilog=EXIT_CODES)
+def statement(  # noqa: PLR0913 - the options are the parameters
+    account: Annotated[str, typer.Argument(help="The account.")],
+    *,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    order: Annotated[
+        Literal["effective", "position"], typer.Option(help="By effective date, or by position as recorded.")
+    ] = "effective",
+    lines: Annotated[int, typer.Option(min=1, max=MAX_STATEMENT_LINES, help="How many lines to print at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Print the statement of one account: every line with the balance after it.
+
+    Example: `ledger statement EA-0000000 --order position`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        Projector(database).catch_up()
+        found, more = _statement(database, account, as_of=as_of, known_at=known_at, order=order, lines=lines)
+    if as_json:
+        print_json(found)
+    else:
+        console().print(statement_table(found, more=more))
 
 
-def _console() -> Console:
-    """Wide enough for a sheet also where the output is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDE)
-
-
-@contextmanager
-def _progress(what: str, paths: list[Path]) -> Iterator[Advance]:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=size_bytes(paths))
-        yield lambda size: progress.advance(task, size)
-
-
-@contextmanager
-def _plainly_explained() -> Iterator[None]:
-    """Turn the errors that a user can do something about into one sentence and an exit code."""
-    try:
-        yield
-    except PersonUnknown as error:
-        _leave(SOME_REFUSED, f"Nobody is known as {error}: give a source identity, a one_id or an account.")
-    except FileUnreadable as error:
-        _leave(WRONG_USAGE, str(error))
-    except OSError as error:
-        _leave(WRONG_USAGE, f"{error.filename}: {error.strerror}.")
-    except ValidationError as error:
-        _leave(WRONG_USAGE, _wrong_settings(error))
-    except (DatabaseBehind, EmbeddedServerFailed, LedgerBusy, LedgerUnavailable, MigrationError) as error:
-        _leave(DATABASE_UNAVAILABLE, str(error))
-    except psycopg.errors.InsufficientPrivilege as error:
-        _leave(
-            DATABASE_UNAVAILABLE,
-            f"The database refuses: {_first_line(error)}. "
-            "Migrations need the owner or a superuser in LEDGER_ADMIN_DATABASE_URL.",
+def _statement(  # noqa: PLR0913 - what a statement can be asked for
+    database: Database,
+    account: str,
+    *,
+    as_of: datetime | None,
+    known_at: int | None,
+    order: Literal["effective", "position"],
+    lines: int,
+) -> tuple[Statement, bool]:
+    """So many lines of a statement, read page by page, and whether there are more."""
+    after: Cursor | None = None
+    found: Statement | None = None
+    while True:
+        held = 0 if found is None else len(found.lines)
+        page = read_statement(
+            database,
+            account,
+            order=order,
+            as_of=as_of.date() if as_of else None,
+            known_at=known_at,
+            seen=None,
+            after=after,
+            limit=min(MAX_LINES, lines - held),
         )
-    except psycopg.OperationalError as error:
-        _leave(
-            DATABASE_UNAVAILABLE,
-            f"The database does not answer: {_first_line(error)}. "
-            "Check LEDGER_DATABASE_URL, or unset it to use our own.",
+        earlier = [] if found is None else found.lines
+        found = page.statement.model_copy(update={"lines": [*earlier, *page.statement.lines]})
+        after = page.following
+        if after is None or len(found.lines) >= lines:
+            return found, after is not None
+
+
+@app.command(epilog=EXIT_CODES)
+def totals(
+    *,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    by_day: Annotated[bool, typer.Option("--by-day", help="A line for each effective date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the control totals of the whole ledger, and the trial balance, which is zero.
+
+    Example: `ledger totals --as-of 2025-12-31`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        Projector(database).catch_up()
+        found = read_totals(
+            database, as_of=as_of.date() if as_of else None, known_at=known_at, seen=None, by_day=by_day
         )
-    except psycopg.ProgrammingError:
-        _leave(
-            WRONG_USAGE,
-            "LEDGER_DATABASE_URL or LEDGER_ADMIN_DATABASE_URL is not an address such as "
-            "postgresql://ledger_app@localhost/ledger.",
-        )
+    if as_json:
+        print_json(found)
+    else:
+        console().print(totals_table(found))
 
 
-def _leave(code: int, sentence: str) -> None:
-    typer.echo(sentence, err=True)
-    raise typer.Exit(code)
+@app.command(epilog=EXIT_CODES)
+def status(*, as_json: AsJson = False) -> None:
+    """Print the state of the ledger: its end, the projections and their lag, and the refusals by code.
+
+    Example: `ledger status --json`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        found = read_status(database)
+    if as_json:
+        print_json(found._asdict() | {"projections": [each._asdict() for each in found.projections]})
+    else:
+        for table in status_tables(found):
+            console().print(table)
 
 
-def _wrong_settings(error: ValidationError) -> str:
-    """Which settings are wrong, without their values: addresses hold passwords."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{variable_name(str(each['loc'][0])) if each['loc'] else 'settings'}: {each['msg']}" for each in found
+@app.command(epilog=EXIT_CODES)
+def token(
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it is good for; may be given several times.  [default: reader]")
+    ] = None,
+    *,
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="Who it speaks for, which is the actor of its commands; a poster's default is `system:SOURCE`."
+        ),
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="The source system that a poster posts for.")] = None,
+    product: Annotated[
+        list[str] | None, typer.Option(help="The products that a poster posts for; default all of its source.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for development, signed with the key of the data folder.
+
+    Example: `ledger token --scope poster --source ea-core`
+    """
+    scopes = scope or [Scope.READER]
+    if (Scope.POSTER in scopes) != (source is not None):
+        raise typer.BadParameter("a poster, and nobody else, posts for a source: give both --scope poster and --source")
+    with plainly_explained():
+        settings = Settings()
+        if settings.token_keys is not None:
+            leave(WRONG_USAGE, "LEDGER_TOKEN_KEYS is set: the development key is not trusted; ask the tokens' issuer.")
+        subject = subject or (f"system:{source}" if source else "user:developer")
+        made = _development_token(settings, scopes=scopes, subject=subject, source=source, products=product)
+    _say({"token": made, "lifetime_s": settings.token_lifetime_s}, made, as_json)
+
+
+def _development_token(
+    settings: Settings,
+    *,
+    scopes: list[Scope],
+    subject: str,
+    source: str | None = None,
+    products: list[str] | None = None,
+) -> str:
+    return mint(
+        DevelopmentKey.load_or_create(settings.data_folder),
+        subject=subject,
+        scopes=scopes,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        lifetime_s=settings.token_lifetime_s,
+        now_s=time.time(),
+        source=source,
+        products=products,
     )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+def _program() -> str:
+    """How to call this program: `make run` calls it in its own environment, which is seldom on the path."""
+    return "ledger" if shutil.which("ledger") else os.path.relpath(sys.argv[0])
 
 
 if __name__ == "__main__":

@@ -47,6 +47,19 @@ class FileReport:
         """Every well-formed line."""
         return self.accepted + self.repeated + self.refused.total()
 
+    def as_dict(self) -> dict[str, object]:
+        """The same as plain values."""
+        return {
+            "path": str(self.path),
+            "accepted": self.accepted,
+            "repeated": self.repeated,
+            "facts": self.facts,
+            "refused": dict(self.refused),
+            "malformed": self.malformed,
+            "seconds": round(self.seconds, 3),
+            "written": [str(path) for path in self.written()],
+        }
+
     def written(self) -> list[Path]:
         """The reports that stand beside the file now."""
         found = {REFUSALS: self.refused.total(), MALFORMED: self.malformed}

@@ -1,10 +1,11 @@
-"""What people see in a terminal: balance sheets and reports on files, as tables.
+"""What people see in a terminal: balance sheets, statements, totals, the state of things and reports, as tables.
 
 Amounts are written in yuan with two decimals and thousands separators, from whole fen, without a float.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -15,6 +16,9 @@ from ledger.domain.refusals import REFUSALS
 from ledger.domain.rulebook import PRODUCTS
 from ledger.domain.sheet import AccountLine, BalanceSheet
 from ledger.files import FileReport
+from ledger.projections.control_totals import ControlTotals
+from ledger.projections.statements import Statement
+from ledger.status import Status
 
 WIDE = 120
 MOVEMENTS = ("Contributed", "Returns", "Fees", "Paid out", "Moved")
@@ -27,9 +31,10 @@ def yuan(fen: int) -> str:
     return f"{'-' if fen < 0 else ''}{whole:,}.{cents:02d}"
 
 
-def sheet_table(sheet: BalanceSheet, position: int, *, wide: bool) -> RenderableType:
+def sheet_table(sheet: BalanceSheet, known_at: int, *, as_of: date | None = None, wide: bool) -> RenderableType:
     """The unified balance sheet of one person; where it is not wide, contributions and balances only."""
-    title = f"养老金账户资产总表  Unified pension balance sheet of {sheet.one_id}, at position {position:,}"
+    moment = _moment(known_at, as_of)
+    title = f"养老金账户资产总表  Unified pension balance sheet of {sheet.one_id}, {moment}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     table.add_column("Account")
     for name in MOVEMENTS if wide else MOVEMENTS[:1]:
@@ -79,7 +84,98 @@ def _remarks(sheet: BalanceSheet) -> list[Text]:
         f"Held twice ({flag.flag_id}): {', '.join(flag.account_ids)}; only the first takes contributions."
         for flag in sheet.duplicates
     ]
+    for line in sheet.missing:
+        kind, _, name = line.about.partition(":")
+        match line.code:
+            case "pillar_not_connected":
+                remarks.append(f"{PILLARS[int(name)]} is not connected: this ledger has no product of it.")
+            case "no_account_known":
+                remarks.append(f"{PILLARS[int(name)]}: no account of hers is known.")
+            case "account_opened_later":
+                remarks.append(f"Account {name} was opened later.")
+            case "fact_unreadable":
+                remarks.append(f"The fact at {line.position} about {kind} {name} cannot be read; no number counts it.")
     return [Text(remark) for remark in remarks]
+
+
+def _moment(known_at: int, as_of: date | None) -> str:
+    return f"at position {known_at:,}" + ("" if as_of is None else f" as of {as_of}")
+
+
+def statement_table(statement: Statement, *, more: bool) -> RenderableType:
+    """The lines of an account's statement, with the balance after each."""
+    moment = _moment(statement.known_at, statement.as_of)
+    title = f"账户明细  Statement of {statement.account} ({statement.product}), {moment}"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for name in ("Effective", "Position", "Kind"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("Parts")
+    for name in ("Amount, yuan", "Balance, yuan"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in statement.lines:
+        kind = line.kind if line.reverses is None else f"{line.kind}, reverses {line.reverses:,}"
+        parts = ", ".join(f"{part} {yuan(fen)}" for part, fen in line.amounts_fen.items())
+        cells = (
+            str(line.effective_on),
+            f"{line.position:,}",
+            kind,
+            parts,
+            yuan(line.amount_fen),
+            yuan(line.balance_fen),
+        )
+        table.add_row(*map(Text, cells))
+    table.add_section()
+    held = ", ".join(f"{part} {yuan(fen)}" for part, fen in statement.balances_fen.items())
+    table.add_row("合计 Total", "", "", Text(held), "", Text(yuan(statement.balance_fen)), style="bold")
+    remarks = [Text("There are more lines; ask for them with --lines.")] if more else []
+    return Group(table, *remarks, *_without(statement.missing))
+
+
+def totals_table(totals: ControlTotals) -> RenderableType:
+    """The control totals, and the trial balance."""
+    table = Table(
+        box=SIMPLE_HEAD,
+        title=f"总量核对  Control totals, {_moment(totals.known_at, totals.as_of)}",
+        title_justify="left",
+        pad_edge=False,
+    )
+    by_day = any(total.effective_on is not None for total in totals.totals)
+    for name in (*(("Effective",) if by_day else ()), "Product", "Kind", "Part"):
+        table.add_column(name, no_wrap=True)
+    for name in ("Postings", "Sum, yuan"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for total in totals.totals:
+        day = (str(total.effective_on),) if by_day else ()
+        cells = (*day, total.product, total.kind, total.part, f"{total.lines:,}", yuan(total.amount_fen))
+        table.add_row(*map(Text, cells))
+    table.add_section()
+    empty = [""] * (4 if by_day else 3)
+    table.add_row("试算平衡 Trial balance", *empty, yuan(totals.trial_balance_fen), style="bold")
+    return Group(table, *_without(totals.missing))
+
+
+def _without(missing: Sequence[int]) -> list[Text]:
+    positions = ", ".join(f"{position:,}" for position in missing)
+    return [Text(f"Without the facts at {positions}, which could not be taken.")] if missing else []
+
+
+def status_tables(status: Status) -> list[RenderableType]:
+    """The state of the ledger on one screen."""
+    recorded = f", the last fact of {status.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if status.head else ""
+    heading = (
+        f"{status.database} PostgreSQL {status.server_version}; the journal ends at position {status.head:,}{recorded}."
+    )
+    projections = Table(box=SIMPLE_HEAD, pad_edge=False)
+    projections.add_column("Projection", no_wrap=True)
+    for name in ("Position", "Behind by", "Seconds", "Dead letters"):
+        projections.add_column(name, justify="right", no_wrap=True)
+    projections.add_column("State")
+    for each in status.projections:
+        rebuilding = "" if each.rebuilding is None else f"rebuilding, at {each.rebuilding:,}"
+        state = f"halted: {each.halted}" if each.halted else rebuilding or ("current" if each.lag == 0 else "behind")
+        numbers = (f"{each.position:,}", f"{each.lag:,}", f"{each.lag_s:,.1f}", f"{each.dead_letters:,}")
+        projections.add_row(each.name, *numbers, Text(state))
+    return [Text(heading), projections, _refusals(status.refusals)]
 
 
 def files_table(reports: Sequence[FileReport]) -> Table:
@@ -115,6 +211,10 @@ def refusals_table(reports: Iterable[FileReport]) -> Table:
     refused: Counter[str] = Counter()
     for report in reports:
         refused += report.refused
+    return _refusals(refused)
+
+
+def _refusals(refused: Mapping[str, int]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("Refused", justify="right")
     table.add_column("Code", no_wrap=True)

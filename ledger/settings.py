@@ -65,6 +65,28 @@ class Settings(BaseSettings):
         description="Page cache of our own PostgreSQL. Unset: a quarter of the memory, from 128 to 4096.",
     )
 
+    token_keys: Path | None = Field(
+        default=None,
+        description="JWKS file with the public keys, Ed25519 or P-256, that sign bearer tokens. "
+        "Unset: only the development key that is made in the data folder.",
+    )
+    token_issuer: str = Field(
+        default="pension-ledger-development",
+        min_length=1,
+        description="Who must have issued a bearer token (`iss`).",
+    )
+    token_audience: str = Field(
+        default="pension-ledger",
+        min_length=1,
+        description="The one service that a bearer token must be meant for (`aud`).",
+    )
+    token_lifetime_s: int = Field(
+        default=300,
+        ge=30,
+        le=86_400,
+        description="Longest lifetime of a bearer token, from `iat` to `exp`.",
+    )
+
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:
         known = {variable_name(field) for field in type(self).model_fields}

@@ -2,12 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from bench.__main__ import Arena, Report, Scale, batches_and_peers, grouped, growth, hot_account, many_processes
+from bench.__main__ import Arena, batches_and_peers, grouped, growth, hot_account, many_processes
+from bench.reading import readings
+from bench.report import Report, Scale
 
 if TYPE_CHECKING:
     from ledger.database import TemporaryServer
 
-TINY = Scale(accounts=200, rounds_share=0.01, growth=(1_000,), process_batches=4)
+TINY = Scale(
+    accounts=200,
+    rounds_share=0.01,
+    growth=(1_000,),
+    process_batches=4,
+    reading_accounts=(200, 400),
+    requests=40,
+)
 
 
 def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
@@ -19,7 +28,8 @@ def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
     many_processes(arena, TINY, report)
     arena.close()
     growth(server, TINY, report)
+    readings(server, TINY, report)
     titles = [line for line in report.lines if line.startswith("## ")]
-    assert len(titles) == len(set(titles)) == 6
-    for name in ("ours", "floor", "peers", "growth"):
+    assert len(titles) == len(set(titles)) == 10
+    for name in ("ours", "floor", "peers", "growth", "readings_200", "readings_400"):
         server.drop_database(name)

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from ledger.__main__ import EXIT_CODES, app
+from ledger.__main__ import app
+from ledger.terminal import EXIT_CODES
 from tests.test_files import ENVELOPE, contribution, contributions, ndjson
 
 if TYPE_CHECKING:

@@ -94,9 +94,9 @@ def test_a_second_run_posts_nothing_and_prints_the_same_sheet(on_database: Datab
 
 
 def test_more_people_and_months_may_follow(on_database: Database) -> None:
-    demo("demo", "--people", "5", "--months", "2")
+    demo("demo", "--people", "5", "--months", "2", "--once")
     size = Journal(on_database).read().head or 0
-    assert demo("demo", "--people", "6", "--months", "3").exit_code == 0
+    assert demo("demo", "--people", "6", "--months", "3", "--once").exit_code == 0
     assert (Journal(on_database).read().head or 0) > size
 
 

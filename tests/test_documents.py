@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ledger.__main__ import EXIT_CODES
 from ledger.domain.catalogue import markdown_tables
 from ledger.files import check_files
+from ledger.terminal import EXIT_CODES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,45 @@
+"""The HTTP API as one application: commands in, readings out, and nothing that does not say who may call it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from ledger.api import commands, documents, operations, policy, problems, readings
+from ledger.api.tokens import Verifier
+from ledger.batching import GroupCommit, LoopPosts
+from ledger.database import Database
+
+TITLE = "Pension account ledger"
+
+
+def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, version: str) -> FastAPI:
+    """The application over an open database; commands are posted by the group, tokens verified by the verifier.
+
+    Raises RouteUndeclared.
+    """
+
+    @asynccontextmanager
+    async def posts_on_this_loop(app: FastAPI) -> AsyncIterator[None]:
+        app.state.posts = LoopPosts(group)
+        yield
+
+    app = FastAPI(
+        title=TITLE,
+        version=version,
+        description=documents.DESCRIPTION,
+        lifespan=posts_on_this_loop,
+        # The pages and the document are our own routes, which need no network and declare that they are public.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.database = database
+    for router in (commands.router, readings.router):
+        app.include_router(router)
+    operations.install(app, database)
+    problems.install(app)
+    documents.install(app, commands.Accepted, commands.NotAccepted, commands.Outcomes)
+    policy.enforce(app, verifier)
+    return app

@@ -1,0 +1,342 @@
+"""What the OpenAPI document says beyond the routes: the commands' schemas and examples, and pages that need no network."""
+
+import inspect
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+from pydantic_core import to_json
+from starlette.staticfiles import StaticFiles
+
+from ledger.api import policy
+from ledger.application import MAX_COMMANDS
+from ledger.domain.commands import COMMANDS, AnyCommand
+
+REF = "#/components/schemas/{model}"
+ASSETS = "/docs/assets"
+DESCRIPTION = f"""
+Internal systems post account changes here, and read accounts, statements, people and unified balance sheets.
+
+- **Amounts** are integer fen (1 yuan = 100 fen).
+- **Positions** number the facts of the ledger from 1, without a gap. A receipt names those of its command; a reading asked
+  for with `seen` holds what was recorded there.
+- **Two time axes**: `as_of` is a business date, `known_at` a position. A reading says its own `known_at`: asked for by it,
+  it is the same for ever.
+- **Command ids** are idempotency keys. They begin with the poster's source system and a slash or colon.
+- **Errors** are problem documents (RFC 9457); [/problems](/problems) lists them.
+- **Lists** hold up to {MAX_COMMANDS:,} commands.
+"""
+
+router = APIRouter(tags=["documentation"])
+open_to_all = [policy.public("documentation says nothing about anybody")]
+
+ENVELOPE = {
+    "actor": "system:ea-core",
+    "decided_at": "2025-01-25T20:00:00+08:00",
+    "effective_on": "2025-01-25",
+}
+REGISTRATION = {
+    "type": "RegisterSourceIdentity",
+    "command_id": "ea-core/identity/1001",
+    **ENVELOPE,
+    "sid": "ea-core:1001",
+    "provider": "trustee-one",
+}
+OPENING = {
+    "type": "OpenAccount",
+    "command_id": "ea-core/opening/1",
+    **ENVELOPE,
+    "account": "EA-1",
+    "sid": "ea-core:1001",
+    "product": "enterprise_annuity",
+    "institution": "trustee-one",
+    "opened_on": "2025-01-02",
+}
+CONTRIBUTION = {
+    "type": "PostContribution",
+    "command_id": "ea-core/V-1",
+    **ENVELOPE,
+    "account": "EA-1",
+    "period": "2025-01",
+    "amounts_fen": {"employee": 20000, "employer_vested": 40000},
+    "tax_treatment": "pre_tax",
+}
+RECEIPT = {
+    "command_id": "ea-core/V-1",
+    "status": "accepted",
+    "first_position": 3,
+    "last_position": 3,
+    "repeated": False,
+}
+REFUSED = {
+    "command_id": "ea-core/V-2",
+    "status": "refused",
+    "refusal": {
+        "code": "AccountUnknown",
+        "sentence": "No account with this id was opened.",
+        "detail": {"account": "EA-9"},
+    },
+    "repeated": False,
+}
+COMMAND_EXAMPLES = {
+    "one": {"summary": "The receipt of one command", "value": RECEIPT},
+    "list": {
+        "summary": "What came of a list",
+        "value": {"accepted": 1, "refused": 1, "outcomes": [RECEIPT, REFUSED]},
+    },
+}
+
+ACCOUNT_LINE = {
+    "account": "EA-1",
+    "sid": "ea-core:1001",
+    "institution": "trustee-one",
+    "plan": None,
+    "employer": None,
+    "opened_on": "2025-01-02",
+    "status": "open",
+    "takes_contributions": True,
+    "parts": [
+        {"part": "employee", "vested": True, "balance_fen": 20000},
+        {"part": "employer_vested", "vested": True, "balance_fen": 40000},
+        {"part": "employer_unvested", "vested": False, "balance_fen": 0},
+    ],
+    "balance_fen": 60000,
+    "vested_fen": 60000,
+    "unvested_fen": 0,
+    "contributions_fen": 60000,
+    "returns_fen": 0,
+    "fees_fen": 0,
+    "benefits_fen": 0,
+    "transferred_in_fen": 0,
+    "transferred_out_fen": 0,
+}
+ONE_ID = "P6E23F5B1D94A7C08"
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "AccountReading": {
+        "known_at": 3,
+        "as_of": None,
+        "one_id": ONE_ID,
+        "product": "enterprise_annuity",
+        "account": ACCOUNT_LINE,
+    },
+    "StatementPage": {
+        "account": "EA-1",
+        "sid": "ea-core:1001",
+        "product": "enterprise_annuity",
+        "known_at": 3,
+        "as_of": None,
+        "order": "effective",
+        "balance_fen": 60000,
+        "balances_fen": {"employee": 20000, "employer_vested": 40000},
+        "lines": [
+            {
+                "position": 3,
+                "effective_on": "2025-01-25",
+                "recorded_at": "2025-01-25T12:00:01.250000+00:00",
+                "kind": "contribution",
+                "amounts_fen": {"employee": 20000, "employer_vested": 40000},
+                "amount_fen": 60000,
+                "balance_fen": 60000,
+                "reverses": None,
+                "command_id": "ea-core/V-1",
+            }
+        ],
+        "missing": [],
+        "next_cursor": None,
+    },
+    "Person": {
+        "one_id": ONE_ID,
+        "known_at": 3,
+        "changed_position": 1,
+        "identities": [
+            {
+                "sid": "ea-core:1001",
+                "one_id": ONE_ID,
+                "provider": "trustee-one",
+                "verification_tier": "unverified",
+                "registered_position": 1,
+            }
+        ],
+        "accounts": [{"account": "EA-1", "sid": "ea-core:1001", "product": "enterprise_annuity", "opened_position": 2}],
+        "missing": [],
+    },
+    "SheetReading": {
+        "known_at": 3,
+        "as_of": None,
+        "sheet": {
+            "one_id": ONE_ID,
+            "identities": [{"sid": "ea-core:1001", "one_id": ONE_ID, "verification_tier": "unverified"}],
+            "pillars": [
+                {
+                    "pillar": 2,
+                    "balance_fen": 60000,
+                    "products": [
+                        {
+                            "product": "enterprise_annuity",
+                            "name_zh": "企业年金",
+                            "name_en": "Enterprise annuity",
+                            "balance_fen": 60000,
+                            "vested_fen": 60000,
+                            "unvested_fen": 0,
+                            "accounts": [ACCOUNT_LINE],
+                        }
+                    ],
+                }
+            ],
+            "balance_fen": 60000,
+            "vested_fen": 60000,
+            "unvested_fen": 0,
+            "contributions_fen": 60000,
+            "returns_fen": 0,
+            "fees_fen": 0,
+            "benefits_fen": 0,
+            "breaches": [],
+            "duplicates": [],
+            "missing": [
+                {"about": "pillar:1", "code": "pillar_not_connected", "position": None},
+                {"about": "pillar:3", "code": "no_account_known", "position": None},
+            ],
+        },
+    },
+    "ControlTotals": {
+        "known_at": 3,
+        "as_of": None,
+        "trial_balance_fen": 0,
+        "totals": [
+            {
+                "effective_on": None,
+                "product": "enterprise_annuity",
+                "kind": "contribution",
+                "part": "employee",
+                "lines": 1,
+                "amount_fen": 20000,
+            },
+            {
+                "effective_on": None,
+                "product": "enterprise_annuity",
+                "kind": "contribution",
+                "part": "employer_vested",
+                "lines": 1,
+                "amount_fen": 40000,
+            },
+            {
+                "effective_on": None,
+                "product": "external",
+                "kind": "contribution",
+                "part": "contributions",
+                "lines": 1,
+                "amount_fen": -60000,
+            },
+        ],
+        "missing": [],
+    },
+    "Events": {
+        "head": 3,
+        "next_after": 3,
+        "events": [
+            {
+                "position": 3,
+                "type": "ContributionPosted",
+                "effective_on": "2025-01-25",
+                "recorded_at": "2025-01-25T12:00:01.250000+00:00",
+                "command_id": "ea-core/V-1",
+                "actor": "system:ea-core",
+                "tags": ["account:EA-1"],
+                "data": {
+                    "account": "EA-1",
+                    "amounts_fen": {"employee": 20000, "employer_vested": 40000},
+                    "decided_at": "2025-01-25T20:00:00+08:00",
+                    "effective_on": "2025-01-25",
+                    "period": "2025-01",
+                    "tax_treatment": "pre_tax",
+                },
+            }
+        ],
+    },
+}
+
+
+def shown(model: type[BaseModel]) -> dict[str, Any]:
+    """What FastAPI takes as the response of a reading: its schema, an example, and the headers that come with it."""
+    return {
+        "model": model,
+        "description": " ".join(inspect.cleandoc(model.__doc__ or "").split()),
+        "content": {"application/json": {"example": EXAMPLES[model.__name__]}},
+    }
+
+
+def body_of_commands(json: str, ndjson: str) -> dict[str, Any]:
+    """The request body of the route that takes commands."""
+    one = {"$ref": "#/components/schemas/Command"}
+    many = {"type": "array", "items": one, "maxItems": MAX_COMMANDS}
+    return {
+        "required": True,
+        "content": {
+            json: {
+                "schema": {"anyOf": [one, many]},
+                "examples": {
+                    "one": {"summary": "One command", "value": CONTRIBUTION},
+                    "list": {"summary": "A list", "value": [REGISTRATION, OPENING, CONTRIBUTION]},
+                },
+            },
+            ndjson: {
+                "schema": {"type": "string", "description": "A command on each line."},
+            },
+        },
+    }
+
+
+def install(app: FastAPI, *models: type[BaseModel]) -> None:
+    """Describe the commands, and these models, in the app's OpenAPI document; serve pages that show it without a network."""
+    app.include_router(router)
+    static = files("fastapi_offline") / "static"
+    app.mount(ASSETS, StaticFiles(directory=str(static)), name="assets")
+    policy.declare_public(app, ASSETS, "scripts and styles of the documentation")
+    describe = app.openapi
+    app.openapi = lambda: _with_schemas(describe(), models)  # type: ignore[method-assign]  # FastAPI's way to extend it
+
+
+def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+    schemas = document["components"]["schemas"]
+    if "Command" not in schemas:
+        command = TypeAdapter(AnyCommand).json_schema(ref_template=REF)
+        schemas.update(command.pop("$defs"))
+        schemas["Command"] = command
+        _, further = models_json_schema([(model, "serialization") for model in models], ref_template=REF)
+        schemas.update(further["$defs"])
+        assert COMMANDS.keys() <= schemas.keys(), "every command has its schema"
+    return document
+
+
+@router.get("/openapi.json", include_in_schema=False, dependencies=open_to_all)
+def openapi(request: Request) -> Response:
+    """The OpenAPI 3.1 document."""
+    return Response(to_json(request.app.openapi()), media_type="application/json")
+
+
+@router.get("/docs", include_in_schema=False, dependencies=open_to_all)
+def swagger() -> HTMLResponse:
+    """The document as a page to try things out on."""
+    return get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title="Pension account ledger",
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
+
+
+@router.get("/redoc", include_in_schema=False, dependencies=open_to_all)
+def redoc() -> HTMLResponse:
+    """The document as a page to read."""
+    return get_redoc_html(
+        openapi_url="/openapi.json",
+        title="Pension account ledger",
+        redoc_js_url=f"{ASSETS}/redoc.standalone.js",
+        redoc_favicon_url=f"{ASSETS}/favicon.png",
+        with_google_fonts=False,
+    )

@@ -1,0 +1,251 @@
+"""For those who run the service: is it alive, is it ready, its numbers, and what each problem means."""
+
+import html
+import time
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi.responses import HTMLResponse
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from pydantic import BaseModel
+from pydantic_core import to_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ledger.api import policy, problems
+from ledger.api.problems import MEDIA_TYPE, PROBLEMS, ProblemBody, responses
+from ledger.api.tokens import Scope as TokenScope
+from ledger.application import Outcome, Refused
+from ledger.database import Database
+from ledger.status import read_status
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+router = APIRouter(tags=["operations"])
+probed = [policy.public("probes have no token; says nothing about anybody")]
+scraped = [policy.public("scrapers have no token; numbers about the service, nothing about anybody")]
+documented = [policy.public("documentation says nothing about anybody")]
+for_operators = [policy.allow(TokenScope.ADMINISTRATOR, TokenScope.AUDITOR)]
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class ProjectionReading(BaseModel):
+    """Where a projection stands: behind by so many facts, the oldest of them so many seconds old."""
+
+    name: str
+    position: int
+    lag: int
+    lag_s: float
+    dead_letters: int
+    halted: str | None
+    rebuilding: int | None
+
+
+class StatusReading(BaseModel):
+    """The ledger's end, its projections, and how often each refusal was given."""
+
+    head: int
+    recorded_at: str
+    database: str
+    server_version: str
+    projections: list[ProjectionReading]
+    refusals: dict[str, int]
+
+
+class Metrics:
+    """What is counted while the service runs, and what is read when it is asked for."""
+
+    def __init__(self, database: Database) -> None:
+        """A registry of its own, so that two apps of one process do not share."""
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "ledger_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "ledger_http_request_seconds",
+            "Time to the last byte of an answer.",
+            ["route"],
+            buckets=BUCKETS_S,
+            registry=self.registry,
+        )
+        self._commands = Counter("ledger_commands", "Commands answered over HTTP.", ["outcome"], registry=self.registry)
+        self.registry.register(_OfTheLedger(database))
+
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count what came of commands: accepted, repeated, or the code of the refusal."""
+        for outcome in outcomes:
+            label = outcome.code if isinstance(outcome, Refused) else "accepted"
+            self._commands.labels("repeated" if outcome.repeated else label).inc()
+
+    def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+
+class _OfTheLedger(Collector):
+    """Read from the database at each scrape; where that does not answer, only this is said."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is read merely to register."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        try:
+            status = read_status(self._database)
+        except psycopg.OperationalError:
+            yield GaugeMetricFamily("ledger_up", "Whether the database answers.", value=0)
+            return
+        yield GaugeMetricFamily("ledger_up", "Whether the database answers.", value=1)
+        yield GaugeMetricFamily("ledger_head_position", "Position of the last fact.", value=status.head)
+        labels = ["projection"]
+        position = GaugeMetricFamily("ledger_projection_position", "Position of the last fact taken.", labels=labels)
+        lag = GaugeMetricFamily("ledger_projection_lag_seconds", "Age of the first fact not taken.", labels=labels)
+        letters = GaugeMetricFamily("ledger_projection_dead_letters", "Facts that could not be taken.", labels=labels)
+        halted = GaugeMetricFamily("ledger_projection_halted", "Whether it takes no more facts.", labels=labels)
+        for each in status.projections:
+            position.add_metric([each.name], each.position)
+            lag.add_metric([each.name], each.lag_s)
+            letters.add_metric([each.name], each.dead_letters)
+            halted.add_metric([each.name], each.halted is not None)
+        yield from (position, lag, letters, halted)
+        refused = GaugeMetricFamily("ledger_refusals", "Commands refused since ever.", labels=["code"])
+        for code, count in status.refusals.items():
+            refused.add_metric([code], count)
+        yield refused
+
+
+class Measured:
+    """Counts every request by the route that answered it, and never by what the caller put into the address."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        """Wrap the app."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and see what is answered."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = problems.InternalError.status
+
+        async def see(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, see)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self._metrics.observe(method=method, route=route, status=status, seconds=time.perf_counter() - start)
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+@router.get("/health", summary="Is the process alive", response_model=Health, dependencies=probed)
+async def health() -> dict[str, str]:
+    """Answers as long as the process does, whatever the database does."""
+    return {"status": "alive"}
+
+
+@router.get(
+    "/ready",
+    summary="Can it serve",
+    response_model=Health,
+    responses=responses(problems.NotReady),
+    dependencies=probed,
+)
+def ready(request: Request) -> dict[str, str]:
+    """Whether the database answers and no projection has halted; where not, the problem says why."""
+    try:
+        status = read_status(request.app.state.database)
+    except psycopg.OperationalError as error:
+        raise problems.NotReady(["the database does not answer"]) from error
+    halted = [f"{each.name} has halted: {each.halted}" for each in status.projections if each.halted is not None]
+    if halted:
+        raise problems.NotReady(halted)
+    return {"status": "ready"}
+
+
+@router.get("/v1/status", summary="Read the state", response_model=StatusReading, dependencies=for_operators)
+def status(request: Request) -> Response:
+    """Head, projections and their lag, refusals by code."""
+    read = read_status(request.app.state.database)
+    payload = read._asdict() | {
+        "recorded_at": read.recorded_at.isoformat(),
+        "projections": [each._asdict() for each in read.projections],
+    }
+    return Response(to_json(payload), media_type="application/json")
+
+
+@router.get(
+    "/metrics",
+    summary="Read the metrics",
+    response_class=Response,
+    responses={
+        200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+    dependencies=scraped,
+)
+def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(generate_latest(request.app.state.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get("/problems", summary="List the problems", response_model=list[ProblemBody], dependencies=documented)
+async def all_problems() -> list[dict[str, Any]]:
+    """Every type of problem, with an example."""
+    return [problems.example(problem) for problem in PROBLEMS.values()]
+
+
+@router.get(
+    "/problems/{name}",
+    summary="Explain a problem",
+    response_class=HTMLResponse,
+    responses={
+        200: {
+            "description": "A page about the type of problem.",
+            "content": {"text/html": {"schema": {"type": "string"}}},
+        },
+        **responses(problems.UnknownRoute),
+    },
+    dependencies=documented,
+)
+async def one_problem(name: Annotated[str, Path(min_length=1, max_length=64)]) -> Response:
+    """What the `type` of a problem document leads to."""
+    problem = PROBLEMS.get(name)
+    if problem is None:
+        raise problems.UnknownRoute
+    example = html.escape(to_json(problems.example(problem), indent=2).decode())
+    advice = html.escape(problem.advice or "")
+    return HTMLResponse(
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(problem.title)}</title>"
+        f"<h1>{html.escape(problem.title)}</h1><p>{advice}</p>"
+        f"<p>Status {problem.status}, {MEDIA_TYPE}:</p><pre>{example}</pre></html>"
+    )
+
+
+def install(app: FastAPI, database: Database) -> None:
+    """Serve these routes, and measure all."""
+    app.include_router(router)
+    app.state.metrics = Metrics(database)
+    app.add_middleware(Measured, metrics=app.state.metrics)

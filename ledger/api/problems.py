@@ -1,0 +1,480 @@
+"""What can go wrong for a caller of the API: RFC 9457 problem documents, each with a stable type.
+
+1. The type never changes. Title and detail are for humans; a program reads the type and the members beside them.
+2. A problem never quotes what the caller sent: values, and names that are not ours, may be personal data.
+3. Every answer that is not a success is a problem, also for unknown routes, wrong parameters and our own bugs; of those
+   the answer tells nothing but the id under which the log has them.
+4. 400 is a request that cannot be understood, 422 a command that was understood, decided and refused.
+
+The title is the docstring's first sentence, and what follows it the detail where none is given.
+"""
+
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import psycopg
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from ledger import application, facts
+from ledger.domain.commands import COMMANDS, AskedLink
+from ledger.domain.rulebook import PRODUCTS
+from ledger.projections import standing
+
+MEDIA_TYPE = "application/problem+json"
+REALM = "pension-ledger"
+MAX_ERRORS = 20
+MAX_REASON_CHARACTERS = 300
+# A full queue or a switch of servers is over in seconds; a projection catches up in less.
+RETRY_AFTER_S = 1
+RETRY_UNAVAILABLE_AFTER_S = 5
+
+WORDS = re.compile(r"(?<!^)(?=[A-Z])")
+SENTENCE_END = re.compile(r"(?<=\.)\s")
+# The names that may stand in the place of an error; a caller's own may be anything.
+OUR_NAMES = frozenset(
+    [
+        *(name for command in COMMANDS.values() for name in command.model_fields),
+        *AskedLink.model_fields,
+        *(part.code for product in PRODUCTS.values() for part in product.parts),
+    ]
+)
+
+log = logging.getLogger("ledger.api")
+
+
+class ErrorBody(BaseModel):
+    """One of several things wrong with a request: where, and why."""
+
+    place: str
+    reason: str
+
+
+class ProblemBody(BaseModel):
+    """A problem document (RFC 9457). Further members depend on the type."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="What kind of problem this is; stable, and the address of its description.")
+    title: str = Field(description="The kind of problem in a sentence; the same for all of a type.")
+    status: int = Field(description="The HTTP status.", ge=400, le=599)
+    detail: str | None = Field(default=None, description="What to know or do about this one.")
+    instance: str | None = Field(default=None, description="The id of this one, under which the log has it.")
+    errors: list[ErrorBody] | None = Field(default=None, description=f"At most {MAX_ERRORS}, and how many more.")
+
+
+class Problem(Exception):
+    """The request failed."""
+
+    type = "about:blank"
+    title = ""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR.value
+    advice: str | None = None
+    # Parameters of the challenge of RFC 6750, for problems about tokens.
+    challenge: ClassVar[str | None] = None
+    example: ClassVar[Mapping[str, object]] = {}
+
+    def __init_subclass__(cls, *, status: HTTPStatus) -> None:
+        """The class name is the type, the docstring the title and the detail."""
+        sentences = " ".join(inspect.cleandoc(cls.__doc__ or "").split())
+        cls.title, *rest = SENTENCE_END.split(sentences, maxsplit=1)
+        cls.advice = rest[0] if rest else None
+        cls.type = f"/problems/{kebab(cls)}"
+        cls.status = status.value
+
+    def __init__(self, detail: str | None = None, /, **members: object) -> None:
+        """Say what is known of this one; members are plain JSON values."""
+        super().__init__(detail or self.title)
+        self.detail = detail or self.advice
+        self.members = members
+
+    def as_dict(self) -> dict[str, object]:
+        """The problem document."""
+        detail = {} if self.detail is None else {"detail": self.detail}
+        return {"type": self.type, "title": self.title, "status": self.status, **detail, **self.members}
+
+    def headers(self) -> dict[str, str]:
+        """What goes with it: not to be cached, when to come again, how to authenticate, what is allowed."""
+        headers = {"Cache-Control": "no-store"}
+        if (retry_after_s := self.members.get("retry_after_s")) is not None:
+            headers["Retry-After"] = str(retry_after_s)
+        if self.challenge is not None:
+            headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"{self.challenge}'
+        return headers
+
+    def response(self) -> Response:
+        """The HTTP answer."""
+        return Response(to_json(self.as_dict()), self.status, self.headers(), MEDIA_TYPE)
+
+
+def kebab(problem: type[Problem]) -> str:
+    """The last part of its type."""
+    return WORDS.sub("-", problem.__name__).lower()
+
+
+class MalformedJson(Problem, status=HTTPStatus.BAD_REQUEST):
+    """The body is not JSON. It must be one JSON text in UTF-8, or one on each line."""
+
+
+class MalformedCommand(Problem, status=HTTPStatus.BAD_REQUEST):
+    """The body holds something that is no command. Nothing was posted; correct the places named and post again."""
+
+    example: ClassVar = {"errors": [{"place": "[3].account", "reason": "Field required"}]}
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
+        """Take pydantic's errors, their places beginning at the body."""
+        super().__init__(errors=_listed(errors, OUR_NAMES))
+
+
+class WrongParameter(Problem, status=HTTPStatus.BAD_REQUEST):
+    """A parameter of the address or a header has no such value. Correct the places named."""
+
+    example: ClassVar = {"errors": [{"place": "as_of", "reason": "Input should be a valid date"}]}
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
+        """Take pydantic's errors, their places beginning at the parameter."""
+        super().__init__(errors=_listed(errors))
+
+
+class CursorInvalid(Problem, status=HTTPStatus.BAD_REQUEST):
+    """The cursor is none that was given out for this reading. Begin again without one."""
+
+
+class TokenMissing(Problem, status=HTTPStatus.UNAUTHORIZED):
+    """The request has no bearer token. Send one in the Authorization header."""
+
+    challenge: ClassVar = ""
+
+
+class TokenInvalid(Problem, status=HTTPStatus.UNAUTHORIZED):
+    """The token is not valid here. Get one from this service's issuer."""
+
+    challenge: ClassVar = ', error="invalid_token"'
+
+
+class TokenExpired(Problem, status=HTTPStatus.UNAUTHORIZED):
+    """The token has expired. Get a new one and repeat the request."""
+
+    challenge: ClassVar = ', error="invalid_token", error_description="The token has expired"'
+
+
+class ScopeMissing(Problem, status=HTTPStatus.FORBIDDEN):
+    """The token lacks the scope that this call needs. One of those named is enough."""
+
+    example: ClassVar = {"scopes": ["reader", "auditor"]}
+
+    def __init__(self, scopes: Sequence[str]) -> None:
+        """Name the scopes of which one is needed."""
+        super().__init__(scopes=list(scopes))
+        self._scopes = scopes
+
+    def headers(self) -> dict[str, str]:
+        """The challenge names the scopes too."""
+        challenge = f'Bearer realm="{REALM}", error="insufficient_scope", scope="{" ".join(self._scopes)}"'
+        return super().headers() | {"WWW-Authenticate": challenge}
+
+
+def _refusal_example(code: str, sentence: str, **detail: object) -> dict[str, object]:
+    return {"command_id": "ea-core/7", "refusal": {"code": code, "sentence": sentence, "detail": detail}}
+
+
+class PosterNotPermitted(Problem, status=HTTPStatus.FORBIDDEN):
+    """The token does not cover this command. Nothing was recorded, and the command id is still free."""
+
+    example: ClassVar = _refusal_example("PosterNotPermitted", "The token does not cover…", reason="source_not_own")
+
+
+class UnknownRoute(Problem, status=HTTPStatus.NOT_FOUND):
+    """There is nothing at this address."""
+
+
+class AccountUnknown(Problem, status=HTTPStatus.NOT_FOUND):
+    """No account with this id was opened, as of the position asked for."""
+
+
+class PersonUnknown(Problem, status=HTTPStatus.NOT_FOUND):
+    """No person with this id is known, as of the position asked for."""
+
+
+class MethodNotAllowed(Problem, status=HTTPStatus.METHOD_NOT_ALLOWED):
+    """This address does not take this method."""
+
+    example: ClassVar = {"allow": ["GET", "HEAD"]}
+
+    def __init__(self, allow: Sequence[str]) -> None:
+        """Name the methods that it takes."""
+        super().__init__(allow=list(allow))
+        self._allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """With the Allow header that RFC 9110 asks for."""
+        return super().headers() | {"Allow": ", ".join(self._allow)}
+
+
+class NotAcceptable(Problem, status=HTTPStatus.NOT_ACCEPTABLE):
+    """None of the media types that the request accepts can be given."""
+
+
+class CommandIdReused(Problem, status=HTTPStatus.CONFLICT):
+    """The command id was received before with other content. Send the changed command under a new id."""
+
+    example: ClassVar = _refusal_example("CommandIdReused", "This command id was received before…")
+
+
+class PositionNotRecorded(Problem, status=HTTPStatus.CONFLICT):
+    """The position lies beyond the journal's end. Ask for one up to the head, or ask again when it is recorded."""
+
+    example: ClassVar = {"head": 184_467}
+
+    def __init__(self, *, head: int) -> None:
+        """Name the last position recorded."""
+        super().__init__(head=head)
+
+
+class BodyTooLarge(Problem, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+    """The body is larger than a request may be. Send it in several requests."""
+
+    example: ClassVar = {"most_bytes": 16_777_216}
+
+
+class BatchTooLarge(Problem, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
+    """The body holds more commands than a batch may. Nothing was posted; post them in several batches."""
+
+    example: ClassVar = {"most": application.MAX_COMMANDS}
+
+    def __init__(self) -> None:
+        """Name the bound."""
+        super().__init__(most=application.MAX_COMMANDS)
+
+
+class UnsupportedMediaType(Problem, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE):
+    """The body's media type is not taken here. Send application/json, or application/x-ndjson for many commands."""
+
+
+class CommandRefused(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+    """The ledger refused the command. The refusal is recorded; a repeat under the same id gets the same answer."""
+
+    example: ClassVar = _refusal_example("AccountUnknown", "No account with this id was opened.", account="EA-1")
+
+
+class InternalError(Problem, status=HTTPStatus.INTERNAL_SERVER_ERROR):
+    """Something went wrong here. Report it with the id in `instance`; a command may be posted again with the same id."""
+
+    example: ClassVar = {"instance": "urn:uuid:0b4f2d86-9d55-4f43-8f86-6d1c7a1f1a52"}
+
+    def __init__(self) -> None:
+        """Give it an id."""
+        self.instance = uuid4().urn
+        super().__init__(instance=self.instance)
+
+
+class ProjectionBehind(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
+    """The reading has not seen the position yet. Ask again in a moment."""
+
+    example: ClassVar = {"position": 184_467, "seen": 184_401, "retry_after_s": RETRY_AFTER_S}
+
+    def __init__(self, *, position: int, seen: int) -> None:
+        """Name the position asked for, and the last one seen."""
+        super().__init__(position=position, seen=seen, retry_after_s=RETRY_AFTER_S)
+
+
+class LedgerBusy(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
+    """Too many others are posting. Nothing was recorded; post again with the same ids."""
+
+    example: ClassVar = {"retry_after_s": RETRY_AFTER_S}
+
+    def __init__(self) -> None:
+        """Say when to come again."""
+        super().__init__(retry_after_s=RETRY_AFTER_S)
+
+
+class LedgerUnavailable(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
+    """The database does not answer, or takes no writes. Nothing or all was recorded; post again with the same ids."""
+
+    example: ClassVar = {"retry_after_s": RETRY_UNAVAILABLE_AFTER_S}
+
+    def __init__(self) -> None:
+        """Say when to come again."""
+        super().__init__(retry_after_s=RETRY_UNAVAILABLE_AFTER_S)
+
+
+class ReadingTooLarge(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+    """More facts are about this person than are read at once. Read the statements of her accounts."""
+
+
+class NotReady(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
+    """The service cannot answer everything now. The reasons say why."""
+
+    example: ClassVar = {"reasons": ["the database does not answer"], "retry_after_s": RETRY_UNAVAILABLE_AFTER_S}
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        """Say why."""
+        super().__init__(reasons=list(reasons), retry_after_s=RETRY_UNAVAILABLE_AFTER_S)
+
+
+PROBLEMS: dict[str, type[Problem]] = {kebab(cls): cls for cls in Problem.__subclasses__()}
+
+OF_REFUSAL: dict[str, type[Problem]] = {"CommandIdReused": CommandIdReused, "PosterNotPermitted": PosterNotPermitted}
+OF_STATUS: dict[int, type[Problem]] = {
+    cls.status: cls for cls in (MalformedJson, UnknownRoute, NotAcceptable, BodyTooLarge, UnsupportedMediaType)
+}
+
+
+def of_refused(refused: application.Refused) -> Problem:
+    """The problem of a single command that was refused, with the refusal as the ledger keeps it."""
+    refusal = {"code": refused.code, "sentence": refused.sentence, "detail": refused.detail}
+    problem = OF_REFUSAL.get(refused.code, CommandRefused)
+    return problem(refused.sentence, command_id=refused.command_id, refusal=refusal)
+
+
+def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI takes as `responses=`: for each status its problems, with an example of each."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for problem in problems:
+        empty = {"schema": {"$ref": "#/components/schemas/ProblemBody"}, "examples": {}}
+        response = found.setdefault(problem.status, {"description": "", "content": {MEDIA_TYPE: empty}})
+        response["description"] = " ".join(filter(None, (response["description"], problem.title)))
+        response["content"][MEDIA_TYPE]["examples"][kebab(problem)] = {
+            "summary": problem.title,
+            "value": example(problem),
+        }
+    return found
+
+
+def example(problem: type[Problem]) -> dict[str, object]:
+    """A problem document of this type, as the documentation shows it."""
+    detail = {} if problem.advice is None else {"detail": problem.advice}
+    return {"type": problem.type, "title": problem.title, "status": problem.status, **detail, **problem.example}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this app with a problem, and describe problems in its OpenAPI document."""
+    for error in (
+        Problem,
+        HTTPException,
+        RequestValidationError,
+        application.BatchTooLarge,
+        application.LedgerBusy,
+        application.LedgerUnavailable,
+        facts.TooManyFacts,
+        standing.PositionNotRecorded,
+        standing.ProjectionBehind,
+        psycopg.OperationalError,
+        Exception,
+    ):
+        app.add_exception_handler(error, _handle)
+    describe = app.openapi
+    app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]  # FastAPI's own way to extend it
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    problem = _problem_of(request, error)
+    if isinstance(problem, InternalError):
+        log.error("%s %s failed: %s", request.method, request.scope.get("path"), problem.instance, exc_info=error)
+    return problem.response()
+
+
+def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: PLR0911 - one for each error
+    match error:
+        case Problem():
+            return error
+        case HTTPException():
+            return _of_status(request, error.status_code)
+        case RequestValidationError():
+            return _of_validation(error.errors())
+        case application.BatchTooLarge():
+            return BatchTooLarge()
+        case application.LedgerBusy():
+            return LedgerBusy()
+        case application.LedgerUnavailable() | psycopg.OperationalError():
+            return LedgerUnavailable()
+        case standing.PositionNotRecorded():
+            return PositionNotRecorded(head=error.head)
+        case standing.ProjectionBehind():
+            return ProjectionBehind(position=error.asked, seen=error.position)
+        case facts.TooManyFacts():
+            return ReadingTooLarge()
+        case _:
+            return InternalError()
+
+
+def _of_status(request: Request, status: int) -> Problem:
+    """What the framework itself raises, such as for an unknown route; without a type of ours, `about:blank`."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return MethodNotAllowed(_methods_at(request))
+    if status in OF_STATUS:
+        return OF_STATUS[status]()
+    blank = Problem()
+    blank.status, blank.title = status, HTTPStatus(status).phrase
+    return blank
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Of all routes with this path: the framework names those of the first alone."""
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        pattern = getattr(route, "path_regex", None)
+        if pattern is not None and pattern.match(request.scope["path"]):
+            methods.update(route.methods or ())
+    return sorted(methods)
+
+
+def _of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    if any(error["type"] == "json_invalid" for error in errors):
+        return MalformedJson()
+    is_body = any(error["loc"][0] == "body" for error in errors)
+    problem = MalformedCommand if is_body else WrongParameter
+    return problem({**error, "loc": error["loc"][1:]} for error in errors if (error["loc"][0] == "body") == is_body)
+
+
+def _listed(errors: Iterable[Mapping[str, Any]], names: frozenset[str] | None = None) -> list[dict[str, str]]:
+    found = list(errors)
+    listed = [{"place": _place(error, names), "reason": _reason(error)} for error in found[:MAX_ERRORS]]
+    if len(found) > MAX_ERRORS:
+        listed.append({"place": "", "reason": f"and {len(found) - MAX_ERRORS} more"})
+    return listed
+
+
+def _place(error: Mapping[str, Any], names: frozenset[str] | None) -> str:
+    """As in `[3].amounts_fen.employee`. A name that the caller made up is a question mark: it may be anything."""
+    place = ""
+    # What is wrong with a command's `type`, pydantic says of the whole command.
+    further = ("type",) if error["type"].startswith("union_tag") else ()
+    for step in (*error["loc"], *further):
+        if isinstance(step, int):
+            place += f"[{step}]"
+        elif step not in COMMANDS:  # Which command it is says its own `type`.
+            is_ours = error["type"] != "extra_forbidden" if names is None else step in names
+            place += f".{step}" if is_ours else ".?"
+    return place.removeprefix(".")
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return "`type` must name a command"  # Pydantic's own sentence quotes it.
+    return str(error["msg"])[:MAX_REASON_CHARACTERS]
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """The schema that `responses` refers to, in place of FastAPI's own shape of errors, which is never given."""
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            given = operation.get("responses", {})
+            if "HTTPValidationError" in str(given.get("422")):
+                del given["422"]
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for model in (ErrorBody, ProblemBody):
+        schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas["ProblemBody"].pop("$defs", None)
+    return document

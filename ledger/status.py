@@ -1,0 +1,79 @@
+"""The state of the ledger in numbers: head, projections and their lag, refusals by code; for operators and metrics."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from ledger.database import Database
+
+HEAD = b"SELECT size, recorded_at, clock_timestamp() FROM head"
+
+# The lag in time is the age of the first fact that the projection has not taken.
+PROJECTIONS = b"""
+SELECT
+    projection.name,
+    slot.position,
+    slot.halted,
+    (SELECT count(*) FROM dead_letter WHERE dead_letter.name = slot.name AND dead_letter.slot = slot.slot),
+    coalesce(
+        extract(epoch FROM clock_timestamp() - (SELECT recorded_at FROM event WHERE event.position = slot.position + 1)), 0
+    )::float8,
+    aside.position
+FROM projection
+JOIN projection_slot AS slot ON slot.name = projection.name AND slot.slot = projection.live_slot
+JOIN projection_slot AS aside ON aside.name = projection.name AND aside.slot <> projection.live_slot
+ORDER BY projection.name
+"""
+
+# Served by the index on the refusals alone, however many commands were accepted.
+REFUSALS = b"""
+SELECT refusal ->> 'code', count(*)
+FROM command
+WHERE refusal IS NOT NULL
+GROUP BY 1
+ORDER BY 2 DESC, 1
+"""
+
+
+class ProjectionState(NamedTuple):
+    """Where a projection stands; `rebuilding` is the position of a rebuild that goes on aside."""
+
+    name: str
+    position: int
+    lag: int
+    lag_s: float
+    dead_letters: int
+    halted: str | None
+    rebuilding: int | None
+
+
+class Status(NamedTuple):
+    """The ledger at one moment."""
+
+    head: int
+    recorded_at: datetime
+    database: str
+    server_version: str
+    projections: list[ProjectionState]
+    refusals: dict[str, int]
+
+
+def read_status(database: Database) -> Status:
+    """Read it all in one snapshot."""
+    with database.connection() as connection:
+        connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        row = connection.execute(HEAD, prepare=True).fetchone()
+        assert row is not None
+        projections = connection.execute(PROJECTIONS, prepare=True).fetchall()
+        refusals = connection.execute(REFUSALS, prepare=True).fetchall()
+        version = connection.info.parameter_status("server_version")
+    return Status(
+        head=row[0],
+        recorded_at=row[1],
+        database="embedded" if database.embedded else "external",
+        server_version=version or "unknown",
+        projections=[
+            ProjectionState(name, position, row[0] - position, lag_s, dead_letters, halted, rebuilding)
+            for name, position, halted, dead_letters, lag_s, rebuilding in projections
+        ],
+        refusals=dict(refusals),
+    )
