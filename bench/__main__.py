@@ -51,6 +51,8 @@ FULL = Scale(
     process_batches=40,
     reading_accounts=(33_340, 1_000_000),
     requests=20_000,
+    readings=400,
+    life_months=480,
 )
 QUICK = Scale(
     accounts=4_000,
@@ -59,6 +61,8 @@ QUICK = Scale(
     process_batches=4,
     reading_accounts=(1_000, 4_000),
     requests=1_000,
+    readings=100,
+    life_months=48,
 )
 
 

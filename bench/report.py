@@ -17,6 +17,8 @@ class Scale(NamedTuple):
     process_batches: int
     reading_accounts: tuple[int, ...]
     requests: int
+    readings: int
+    life_months: int
 
 
 class Report:

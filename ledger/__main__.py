@@ -14,12 +14,15 @@ from typing import Annotated, Literal
 import typer
 
 from ledger import demo as sample
-from ledger.api.tokens import DevelopmentKey, Scope, mint
+from ledger.api.problems import TokenInvalid
+from ledger.api.tokens import DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
 from ledger.database import Database, migrate_database, open_database
 from ledger.demo import story
 from ledger.files import FileReport, check_files, check_openings, is_report, post_file
 from ledger.printing import (
+    FILES_WIDE,
+    LINES_WIDE,
     WIDE,
     files_table,
     refusals_table,
@@ -196,7 +199,7 @@ def project(
                 )
             with counting("rebuilding", read_status(database).head) as advance:
                 position = projector.rebuild(names, progress=advance)
-            _say({"rebuilt": sorted(names), "position": position}, f"Rebuilt to position {position:,}.", as_json)
+            _say({"rebuilt": sorted(set(names)), "position": position}, f"Rebuilt to position {position:,}.", as_json)
         elif once:
             passed = projector.catch_up()
             _say({"passed": passed}, f"Took {passed:,} positions.", as_json)
@@ -279,7 +282,7 @@ def _finish(reports: list[FileReport], *, as_json: bool) -> None:
         print_json([report.as_dict() for report in reports])
     else:
         on = console()
-        on.print(files_table(reports))
+        on.print(files_table(reports, wide=on.width >= FILES_WIDE))
         if any(report.refused for report in reports):
             on.print(refusals_table(reports))
         for report in reports:
@@ -296,7 +299,8 @@ def sheet(
     person: Annotated[
         str,
         typer.Argument(
-            help="A number of a source system (`ea-core:ea00001000`), a one_id or an account of the person."
+            metavar="PERSON",
+            help="A number of a source system (`ea-core:ea00001000`), a one_id or an account of the person.",
         ),
     ],
     *,
@@ -319,7 +323,7 @@ def sheet(
 
 @app.command(epilog=EXIT_CODES)
 def statement(  # noqa: PLR0913 - the options are the parameters
-    account: Annotated[str, typer.Argument(help="The account.")],
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account.")],
     *,
     as_of: AsOf = None,
     known_at: KnownAt = None,
@@ -339,7 +343,8 @@ def statement(  # noqa: PLR0913 - the options are the parameters
     if as_json:
         print_json(found)
     else:
-        console().print(statement_table(found, more=more))
+        on = console()
+        on.print(statement_table(found, more=more, wide=on.width >= LINES_WIDE))
 
 
 def _statement(  # noqa: PLR0913 - what a statement can be asked for
@@ -436,12 +441,22 @@ def token(
     scopes = scope or [Scope.READER]
     if (Scope.POSTER in scopes) != (source is not None):
         raise typer.BadParameter("a poster, and nobody else, posts for a source: give both --scope poster and --source")
+    if product and source is None:
+        raise typer.BadParameter("only a poster posts for products: give --scope poster and --source too")
     with plainly_explained():
         settings = Settings()
         if settings.token_keys is not None:
             leave(WRONG_USAGE, "LEDGER_TOKEN_KEYS is set: the development key is not trusted; ask the tokens' issuer.")
-        subject = subject or (f"system:{source}" if source else "user:developer")
+        if subject is None:
+            subject = "user:developer" if source is None else f"system:{source}"
         made = _development_token(settings, scopes=scopes, subject=subject, source=source, products=product)
+        try:
+            verifier(settings).verify(made, time.time())
+        except TokenInvalid:
+            leave(
+                WRONG_USAGE,
+                "No such token is valid: a subject is like user:developer, a source or product like ea-core.",
+            )
     _say({"token": made, "lifetime_s": settings.token_lifetime_s}, made, as_json)
 
 

@@ -20,7 +20,10 @@ from ledger.projections.control_totals import ControlTotals
 from ledger.projections.statements import Statement
 from ledger.status import Status
 
+# Narrower terminals are shown fewer columns: figures are never cut.
 WIDE = 120
+LINES_WIDE = 100
+FILES_WIDE = 80
 MOVEMENTS = ("Contributed", "Returns", "Fees", "Paid out", "Moved")
 PILLARS = {1: "第一支柱 First pillar", 2: "第二支柱 Second pillar", 3: "第三支柱 Third pillar"}
 
@@ -36,7 +39,7 @@ def sheet_table(sheet: BalanceSheet, known_at: int, *, as_of: date | None = None
     moment = _moment(known_at, as_of)
     title = f"养老金账户资产总表  Unified pension balance sheet of {sheet.one_id}, {moment}"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    table.add_column("Account")
+    table.add_column("Account", overflow="fold")
     for name in MOVEMENTS if wide else MOVEMENTS[:1]:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("Balance, yuan", justify="right", no_wrap=True)
@@ -102,33 +105,31 @@ def _moment(known_at: int, as_of: date | None) -> str:
     return f"at position {known_at:,}" + ("" if as_of is None else f" as of {as_of}")
 
 
-def statement_table(statement: Statement, *, more: bool) -> RenderableType:
-    """The lines of an account's statement, with the balance after each."""
+def statement_table(statement: Statement, *, more: bool, wide: bool) -> RenderableType:
+    """The lines of an account's statement, with the balance after each; where it is not wide, without the parts."""
     moment = _moment(statement.known_at, statement.as_of)
     title = f"账户明细  Statement of {statement.account} ({statement.product}), {moment}"
-    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name in ("Effective", "Position", "Kind"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("Parts")
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, collapse_padding=True)
+    table.add_column("Effective", no_wrap=True)
+    table.add_column("Position", justify="right", no_wrap=True)
+    for name in ("Kind", "Parts") if wide else ("Kind",):
+        table.add_column(name, overflow="fold")
     for name in ("Amount, yuan", "Balance, yuan"):
         table.add_column(name, justify="right", no_wrap=True)
     for line in statement.lines:
         kind = line.kind if line.reverses is None else f"{line.kind}, reverses {line.reverses:,}"
-        parts = ", ".join(f"{part} {yuan(fen)}" for part, fen in line.amounts_fen.items())
-        cells = (
-            str(line.effective_on),
-            f"{line.position:,}",
-            kind,
-            parts,
-            yuan(line.amount_fen),
-            yuan(line.balance_fen),
-        )
-        table.add_row(*map(Text, cells))
+        parts = (_parts(line.amounts_fen),) if wide else ()
+        figures = (yuan(line.amount_fen), yuan(line.balance_fen))
+        table.add_row(*map(Text, (str(line.effective_on), f"{line.position:,}", kind, *parts, *figures)))
     table.add_section()
-    held = ", ".join(f"{part} {yuan(fen)}" for part, fen in statement.balances_fen.items())
-    table.add_row("合计 Total", "", "", Text(held), "", Text(yuan(statement.balance_fen)), style="bold")
+    held = (_parts(statement.balances_fen),) if wide else ()
+    table.add_row(*map(Text, ("合计 Total", "", "", *held, "", yuan(statement.balance_fen))), style="bold")
     remarks = [Text("There are more lines; ask for them with --lines.")] if more else []
     return Group(table, *remarks, *_without(statement.missing))
+
+
+def _parts(amounts_fen: Mapping[str, int]) -> str:
+    return ", ".join(f"{part} {yuan(fen)}" for part, fen in amounts_fen.items())
 
 
 def totals_table(totals: ControlTotals) -> RenderableType:
@@ -138,20 +139,21 @@ def totals_table(totals: ControlTotals) -> RenderableType:
         title=f"总量核对  Control totals, {_moment(totals.known_at, totals.as_of)}",
         title_justify="left",
         pad_edge=False,
+        collapse_padding=True,
     )
     by_day = any(total.effective_on is not None for total in totals.totals)
-    for name in (*(("Effective",) if by_day else ()), "Product", "Kind", "Part"):
-        table.add_column(name, no_wrap=True)
+    if by_day:
+        table.add_column("Effective", no_wrap=True)
+    for name in ("Product", "Kind", "Part"):
+        table.add_column(name, overflow="fold")
     for name in ("Postings", "Sum, yuan"):
         table.add_column(name, justify="right", no_wrap=True)
     for total in totals.totals:
         day = (str(total.effective_on),) if by_day else ()
         cells = (*day, total.product, total.kind, total.part, f"{total.lines:,}", yuan(total.amount_fen))
         table.add_row(*map(Text, cells))
-    table.add_section()
-    empty = [""] * (4 if by_day else 3)
-    table.add_row("试算平衡 Trial balance", *empty, yuan(totals.trial_balance_fen), style="bold")
-    return Group(table, *_without(totals.missing))
+    balance = Text(f"试算平衡 Trial balance: {yuan(totals.trial_balance_fen)} yuan.")
+    return Group(table, balance, *_without(totals.missing))
 
 
 def _without(missing: Sequence[int]) -> list[Text]:
@@ -165,11 +167,11 @@ def status_tables(status: Status) -> list[RenderableType]:
     heading = (
         f"{status.database} PostgreSQL {status.server_version}; the journal ends at position {status.head:,}{recorded}."
     )
-    projections = Table(box=SIMPLE_HEAD, pad_edge=False)
-    projections.add_column("Projection", no_wrap=True)
-    for name in ("Position", "Behind by", "Seconds", "Dead letters"):
+    projections = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    projections.add_column("Projection", overflow="fold")
+    for name in ("Position", "Behind", "Lag, s", "Dead\nletters"):
         projections.add_column(name, justify="right", no_wrap=True)
-    projections.add_column("State")
+    projections.add_column("State", overflow="fold")
     for each in status.projections:
         rebuilding = "" if each.rebuilding is None else f"rebuilding, at {each.rebuilding:,}"
         state = f"halted: {each.halted}" if each.halted else rebuilding or ("current" if each.lag == 0 else "behind")
@@ -178,15 +180,20 @@ def status_tables(status: Status) -> list[RenderableType]:
     return [Text(heading), projections, _refusals(status.refusals)]
 
 
-def files_table(reports: Sequence[FileReport]) -> Table:
-    """What came of each file."""
+def files_table(reports: Sequence[FileReport], *, wide: bool) -> Table:
+    """What came of each file; where it is not wide, without how fast it went."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("File", no_wrap=True)
-    for name in ("Accepted", "Facts", "Repeated", "Refused", "Malformed", "Commands/s"):
+    table.add_column("File", overflow="fold")
+    for name in ("Accepted", "Facts", "Repeated", "Refused", "Malformed", *(("Commands/s",) if wide else ())):
         table.add_column(name, justify="right", no_wrap=True)
+
+    def add(name: str, numbers: Iterable[int], timed: Sequence[FileReport], style: str = "") -> None:
+        rate = (_rate(timed),) if wide else ()
+        table.add_row(Text(name), *(f"{number:,}" for number in numbers), *rate, style=style)
+
     for report in reports:
         numbers = (report.accepted, report.facts, report.repeated, report.refused.total(), report.malformed)
-        table.add_row(Text(report.path.name), *(f"{number:,}" for number in numbers), _rate([report]))
+        add(report.path.name, numbers, [report])
     if len(reports) > 1:
         table.add_section()
         sums = (
@@ -196,7 +203,7 @@ def files_table(reports: Sequence[FileReport]) -> Table:
             sum(report.refused.total() for report in reports),
             sum(report.malformed for report in reports),
         )
-        table.add_row("Total", *(f"{number:,}" for number in sums), _rate(reports), style="bold")
+        add("Total", sums, reports, style="bold")
     return table
 
 
@@ -216,7 +223,7 @@ def refusals_table(reports: Iterable[FileReport]) -> Table:
 
 def _refusals(refused: Mapping[str, int]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Refused", justify="right")
+    table.add_column("Refused", justify="right", no_wrap=True)
     table.add_column("Code", no_wrap=True)
     table.add_column("Meaning")
     for code, count in sorted(refused.items(), key=lambda pair: (-pair[1], pair[0])):

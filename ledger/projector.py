@@ -5,15 +5,18 @@
 2. A fact that cannot be read or taken gets a dead letter in that projection. The facts before and after it are taken,
    and readings about the entities that it mentions say what is missing.
 3. A rebuild fills the slot that is not read, and swaps when it has caught up. A rebuild that was killed goes on.
+4. A slot is emptied only when nobody can still be reading it: emptying shows to all at once, older snapshots included.
 
 Locking: whoever projects into a slot holds its row. Others pass it over, so several projectors may run, and one works.
+Who rebuilds a projection holds an advisory lock of its name from the first row to the emptying of the old slot; the
+server lets go of it when the connection ends.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import psycopg
@@ -36,6 +39,10 @@ POLL_S = 1.0
 # Between two batches: at most so many transactions a second, whatever the writers do, and a lag that nobody sees.
 PAUSE_S = 0.05
 RECONNECT_S = 1.0
+# How long a projector that takes nothing waits for the one that holds the slots.
+OTHERS_WAIT_S = 10.0
+# Facts come while a rebuild reads; after so many passes the rest is taken at the swap, while the live slot waits.
+MAX_PASSES = 10
 # How long readers of the slot that was swapped away are waited for before its rows are left to the next rebuild.
 READERS_WAIT_S = 60.0
 MAX_REASON_CHARACTERS = 300
@@ -43,6 +50,18 @@ MAX_REASON_CHARACTERS = 300
 # Derived rows need no disk flush of their own: rows and position are lost together, and taken again.
 BEGIN = b"SET LOCAL synchronous_commit = off"
 
+# A killed rebuild holds its lock until the server has noticed.
+CLAIM_WAIT = b"SET LOCAL lock_timeout = '2s'"
+CLAIM = b"SELECT pg_advisory_lock(hashtextextended('ledger rebuild ' || %s, 0))"
+
+LACKING = b"""
+SELECT EXISTS (
+    SELECT
+    FROM projection
+    JOIN projection_slot ON projection_slot.name = projection.name AND projection_slot.slot = projection.live_slot
+    WHERE projection_slot.halted IS NULL AND projection_slot.position < %s
+)
+"""
 HOLD_LIVE = b"""
 SELECT projection_slot.name, projection_slot.slot, projection_slot.position, projection_slot.halted
 FROM projection_slot
@@ -73,12 +92,23 @@ ON CONFLICT DO NOTHING
 """
 BURIED = b"SELECT count(*) FROM dead_letter WHERE name = %s AND slot = %s"
 FORGET = b"DELETE FROM dead_letter WHERE name = %s AND slot = %s"
-OLD_READERS = b"SELECT pg_snapshot_xmin(pg_current_snapshot()) <= %s::xid8"
+# Readers write nothing and so have no transaction id: what their snapshots see is told by their sessions alone.
+OLD_READERS = b"""
+SELECT EXISTS (
+    SELECT
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND age(backend_xmin) >= age(%s::xid8::xid)
+)
+"""
 MY_TRANSACTION = b"SELECT pg_current_xact_id()"
 
 
 class RebuildRunning(RuntimeError):
     """Another process is rebuilding this projection; wait for it."""
+
+
+class SlotStillRead(RuntimeError):
+    """A long transaction still reads what the last rebuild replaced; wait for its end, or end it, and rebuild again."""
 
 
 class RebuildFailed(RuntimeError):
@@ -92,6 +122,14 @@ class Slot(NamedTuple):
     slot: int
     position: int | None
     halted: str | None
+
+
+class _Swap(NamedTuple):
+    """The position to which the live slot has come, the slot that was live before, and the transaction of the swap."""
+
+    position: int
+    retired: int
+    transaction: str
 
 
 class _TooManyDeadLetters(Exception):
@@ -130,16 +168,27 @@ class Projector:
                 stop.wait(RECONNECT_S)
 
     def catch_up(self) -> int:
-        """Take what the live slots lack at this moment; returns how many positions were passed."""
+        """Take what the live slots lack at this moment; returns how many positions were passed.
+
+        What another projector is taking is waited for, within a bound.
+        """
         total = 0
         with self._database.connect() as connection:
-            while passed := self._step(connection):
-                total += passed
+            until = head(connection)
+            deadline = time.monotonic() + OTHERS_WAIT_S
+            while _lacks(connection, until):
+                if passed := self._step(connection):
+                    total += passed
+                    deadline = time.monotonic() + OTHERS_WAIT_S
+                elif time.monotonic() > deadline:
+                    break
+                else:
+                    time.sleep(PAUSE_S)
         return total
 
     def _step(self, connection: Connection) -> int:
         """One stretch into those live slots that are furthest behind; 0 where there is nothing to do."""
-        try:
+        with _undone_unless_committed(connection):
             connection.execute(BEGIN)
             size = head(connection)
             held = [Slot(*row) for row in connection.execute(HOLD_LIVE, prepare=True)]
@@ -154,13 +203,12 @@ class Projector:
                 if slot.position == behind:
                     self._take(connection, slot, read, facts, until)
             connection.commit()
-        finally:
-            if not connection.closed:
-                connection.rollback()
         return until - behind
 
-    def _take(self, connection: Connection, slot: Slot, read: Read, facts: Sequence[Recorded], until: int) -> None:
-        """Take a stretch into a slot that stands at its beginning, or nothing of it, and halt the slot."""
+    def _take(
+        self, connection: Connection, slot: Slot, read: Read, facts: Sequence[Recorded], until: int
+    ) -> str | None:
+        """Take a stretch into a slot that stands at its beginning, or nothing of it, halt the slot and return why."""
         try:
             with connection.transaction():
                 for unreadable in read.unreadable:
@@ -170,6 +218,8 @@ class Projector:
         except _TooManyDeadLetters:
             reason = f"more than {MAX_DEAD_LETTERS} facts could not be taken, the last before position {until}"
             connection.execute(HALT, (reason, slot.name, slot.slot))
+            return reason
+        return None
 
     def _apply(self, connection: Connection, slot: Slot, facts: Sequence[Recorded]) -> None:
         """Take facts; of those that cannot be taken together, each half by itself, down to the one that is at fault."""
@@ -189,12 +239,15 @@ class Projector:
     def rebuild(self, names: Iterable[str], *, progress: Progress = lambda _facts: None) -> int:
         """Fill the other slots of these projections from the journal alone, and swap; returns the position reached.
 
-        One pass over the journal serves all, each on a connection of its own. Raises RebuildRunning.
+        One pass over the journal serves all, each on a connection of its own.
+
+        Raises RebuildRunning, RebuildFailed and SlotStillRead.
         """
         with ExitStack() as stack:
             reading = stack.enter_context(self._database.connect(autocommit=True))
-            connections = {name: stack.enter_context(self._database.connect()) for name in sorted(names)}
+            connections = {name: stack.enter_context(self._database.connect()) for name in sorted(set(names))}
             for name, connection in connections.items():
+                _claim(connection, name)
                 self._start(connection, name)
             behind = self._standings(connections)
             while len(set(behind.values())) > 1:
@@ -202,16 +255,29 @@ class Projector:
                 together = {name: connections[name] for name, position in behind.items() if position == first}
                 self._pass(together, reading, after=first, until=then, progress=progress)
                 behind = self._standings(connections)
-            self._pass(connections, reading, after=min(behind.values()), until=head(reading), progress=progress)
-            for name, connection in connections.items():
-                self._swap(connection, name)
-            return head(reading)
+            reached = min(behind.values())
+            for _ in range(MAX_PASSES):
+                after, reached = reached, head(reading)
+                self._pass(connections, reading, after=after, until=reached, progress=progress)
+                if reached - after <= STRETCH:
+                    break
+            swaps = {name: self._swap(connection, name) for name, connection in connections.items()}
+            deadline = time.monotonic() + READERS_WAIT_S
+            for name, swap in swaps.items():
+                self._clear(connections[name], name, swap.retired, swap.transaction, deadline)
+            return min(swap.position for swap in swaps.values())
 
     def _start(self, connection: Connection, name: str) -> None:
-        """Empty the other slot, unless a rebuild left it half filled."""
+        """Empty the other slot, unless a rebuild left it half filled. Raises RebuildRunning and SlotStillRead."""
         slot = self._held(connection, name)
         if slot.position is None or slot.halted is not None:
-            self._truncate(connection, name, slot.slot)
+            now = _transaction(connection)
+            has_rows = self._has_rows(connection, slot)
+            connection.rollback()
+            deadline = time.monotonic() + READERS_WAIT_S
+            if has_rows and not self._clear(connection, name, slot.slot, now, deadline):
+                raise SlotStillRead(SlotStillRead.__doc__)
+            connection.execute(FORGET, (name, slot.slot))
             connection.execute(START, (name, slot.slot))
         connection.commit()
 
@@ -255,62 +321,109 @@ class Projector:
     def _take_aside(  # noqa: PLR0913 - what a stretch is, and where it goes
         self, connection: Connection, name: str, read: Read, facts: Sequence[Recorded], after: int, until: int
     ) -> None:
-        try:
+        with _undone_unless_committed(connection):
             connection.execute(BEGIN)
             slot = self._held(connection, name)
             if slot.position != after:
                 raise RebuildRunning(RebuildRunning.__doc__)
-            self._take(connection, slot, read, facts, until)
-            halted = self._held(connection, name).halted
+            halted = self._take(connection, slot, read, facts, until)
             connection.commit()
-        finally:
-            connection.rollback()
         if halted is not None:
             raise RebuildFailed(f"{name}: {halted}")
 
-    def _swap(self, connection: Connection, name: str) -> None:
-        """Catch up with the live slot while holding both, let readers use this one, and empty the other."""
-        connection.execute(BEGIN)
-        slot = self._held(connection, name)
-        connection.execute(HOLD_FOR_SWAP, (name, slot.slot))
-        position, size = slot.position, head(connection)
-        assert position is not None, f"the slot of {name} was started"
-        for after in range(position, size, STRETCH):
-            end = min(after + STRETCH, size)
-            read = read_stretch(connection, after=after, until=end)
-            self._take(connection, slot, read, _recorded(read), end)
-        connection.execute(SWAP, (slot.slot, name))
-        connection.execute(RETIRE, (name, 3 - slot.slot))
-        row = connection.execute(MY_TRANSACTION).fetchone()
-        assert row is not None
-        connection.commit()
-        self._clear(connection, name, 3 - slot.slot, str(row[0]))
+    def _swap(self, connection: Connection, name: str) -> _Swap:
+        """Catch up with the live slot while holding both, and let readers use this one. Raises RebuildFailed."""
+        with _undone_unless_committed(connection):
+            connection.execute(BEGIN)
+            slot = self._held(connection, name)
+            connection.execute(HOLD_FOR_SWAP, (name, slot.slot))
+            position, size = slot.position, head(connection)
+            assert position is not None, f"the slot of {name} was started"
+            for after in range(position, size, STRETCH):
+                end = min(after + STRETCH, size)
+                read = read_stretch(connection, after=after, until=end)
+                halted = self._take(connection, slot, read, _recorded(read), end)
+                if halted is not None:
+                    connection.commit()
+                    raise RebuildFailed(f"{name}: {halted}")
+            retired = 3 - slot.slot
+            connection.execute(SWAP, (slot.slot, name))
+            connection.execute(RETIRE, (name, retired))
+            swap = _Swap(size, retired, _transaction(connection))
+            connection.commit()
+        return swap
 
-    def _clear(self, connection: Connection, name: str, slot: int, transaction: str) -> None:
-        """Empty the slot that was swapped away, once nobody can still be reading it: emptying it shows to all at once."""
-        deadline = time.monotonic() + READERS_WAIT_S
-        while True:
-            row = connection.execute(OLD_READERS, (transaction,)).fetchone()
-            connection.rollback()
-            if row == (False,):
-                break
+    def _clear(self, connection: Connection, name: str, slot: int, transaction: str, deadline: float) -> bool:
+        """Empty a slot that nobody reads since this transaction, or leave it to the next rebuild."""
+        while _has_readers(connection, transaction):
             if time.monotonic() > deadline:
-                return
+                return False
             time.sleep(PAUSE_S)
-        self._truncate(connection, name, slot)
-        connection.commit()
+        with _undone_unless_committed(connection):
+            try:
+                connection.execute(f"TRUNCATE {self._tables(name, slot)}".encode())
+            except psycopg.errors.LockNotAvailable:
+                return False
+            connection.execute(FORGET, (name, slot))
+            connection.commit()
+        return True
 
-    def _truncate(self, connection: Connection, name: str, slot: int) -> None:
-        tables = ", ".join(f"{table}_{slot}" for table in self._projections[name].tables)
-        connection.execute(f"TRUNCATE {tables}".encode())
-        connection.execute(FORGET, (name, slot))
+    def _tables(self, name: str, slot: int) -> str:
+        return ", ".join(f"{table}_{slot}" for table in self._projections[name].tables)
+
+    def _has_rows(self, connection: Connection, slot: Slot) -> bool:
+        tables = self._tables(slot.name, slot.slot).split(", ")
+        query = " OR ".join(f"EXISTS (TABLE {table})" for table in tables)
+        return _one(connection, f"SELECT {query}".encode()) is True
+
+
+@contextmanager
+def _undone_unless_committed(connection: Connection) -> Iterator[None]:
+    """End the transaction in any case. A lost connection has ended it; what was lost is said by the first error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(psycopg.OperationalError):
+            connection.rollback()
+        raise
+    connection.rollback()
+
+
+def _claim(connection: Connection, name: str) -> None:
+    """Be the only one who rebuilds this projection, until the connection ends. Raises RebuildRunning."""
+    try:
+        connection.execute(CLAIM_WAIT)
+        connection.execute(CLAIM, (name,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise RebuildRunning(RebuildRunning.__doc__) from error
+    connection.commit()
+
+
+def _lacks(connection: Connection, until: int) -> bool:
+    """Tell whether a live slot that takes facts has not come to this position."""
+    with _undone_unless_committed(connection):
+        return _one(connection, LACKING, (until,)) is True
+
+
+def _has_readers(connection: Connection, transaction: str) -> bool:
+    """Tell whether somebody's snapshot may be older than the end of this transaction."""
+    with _undone_unless_committed(connection):
+        return _one(connection, OLD_READERS, (transaction,)) is True
+
+
+def _transaction(connection: Connection) -> str:
+    return str(_one(connection, MY_TRANSACTION))
+
+
+def _one(connection: Connection, query: bytes, asked: tuple[Any, ...] = ()) -> Any:
+    row = connection.execute(query, asked).fetchone()
+    assert row is not None
+    return row[0]
 
 
 def _bury(connection: Connection, slot: Slot, position: int, reason: str) -> None:
     connection.execute(BURY, (slot.name, slot.slot, reason[:MAX_REASON_CHARACTERS], position))
-    row = connection.execute(BURIED, (slot.name, slot.slot)).fetchone()
-    assert row is not None
-    if row[0] > MAX_DEAD_LETTERS:
+    if _one(connection, BURIED, (slot.name, slot.slot)) > MAX_DEAD_LETTERS:
         raise _TooManyDeadLetters
 
 

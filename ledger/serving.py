@@ -70,15 +70,15 @@ def serve(  # noqa: PLR0913 - what a service is started with
         try:
             if projects:
                 projecting.start()
-            ready(f"http://{host}:{listening.getsockname()[1]}")
+            ready(f"http://{_in_address(host)}:{listening.getsockname()[1]}")
             server.run(sockets=[listening])
         except KeyboardInterrupt:
             pass
         finally:
-            signal.signal(signal.SIGTERM, before)
             stop.set()
-            if projects:
+            if projecting.is_alive():
                 projecting.join()
+            signal.signal(signal.SIGTERM, before)
     if failed:
         raise failed[0]
 
@@ -88,10 +88,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), backlog=BACKLOG)
-    except OSError as error:
-        raise AddressTaken(f"{host}:{port}: {error.strerror}. {AddressTaken.__doc__}") from error
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
+        raise AddressTaken(f"{_in_address(host)}:{port}: {reason}. {AddressTaken.__doc__}") from error
+
+
+def _in_address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _project(database: Database, stop: threading.Event, server: uvicorn.Server, failed: list[BaseException]) -> None:

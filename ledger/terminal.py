@@ -29,7 +29,7 @@ from ledger.parsing import FileUnreadable
 from ledger.printing import WIDE
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown
-from ledger.projector import RebuildFailed, RebuildRunning
+from ledger.projector import RebuildFailed, RebuildRunning, SlotStillRead
 from ledger.serving import AddressTaken
 from ledger.settings import variable_name
 from migrations import MigrationError
@@ -90,6 +90,8 @@ def plainly_explained() -> Iterator[None]:
     try:
         yield
     except tuple(EXPLAINED) as error:
+        if isinstance(error, psycopg.ProgrammingError) and error.sqlstate not in EXPLAINED_STATES:
+            raise  # A statement of ours is wrong, or a table is not as it should be: a bug, and no address.
         code, sentence = next(explained for kind, explained in EXPLAINED.items() if isinstance(error, kind))
         leave(code, sentence(error))
 
@@ -116,6 +118,9 @@ def _itself(error: Any) -> str:
     return str(error)
 
 
+# What the server says to a role without rights, and what a wrong address lacks because no server was asked.
+EXPLAINED_STATES = (psycopg.errors.InsufficientPrivilege.sqlstate, None)
+
 # What an error means to the user; of two that are one kind of the other, the more special one first.
 EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
     PersonUnknown: (
@@ -129,7 +134,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
     ),
     TooManyFacts: (SOME_REFUSED, _itself),
     **dict.fromkeys((FileUnreadable, AddressTaken, KeysUnusable, KeyExposed), (WRONG_USAGE, _itself)),
-    OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}."),
+    OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),
     ValidationError: (WRONG_USAGE, _wrong_settings),
     **dict.fromkeys(
         (
@@ -141,6 +146,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
             ProjectionBehind,
             RebuildFailed,
             RebuildRunning,
+            SlotStillRead,
         ),
         (DATABASE_UNAVAILABLE, _itself),
     ),

@@ -16,6 +16,8 @@ TINY = Scale(
     process_batches=4,
     reading_accounts=(200, 400),
     requests=40,
+    readings=4,
+    life_months=2,
 )
 
 

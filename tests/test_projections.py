@@ -22,14 +22,13 @@ from ledger.domain.events import SourceIdentityRegistered
 from ledger.domain.history import sheet_at
 from ledger.domain.lines import Recorded
 from ledger.domain.postings import EXTERNAL, postings
-from ledger.facts import read_stretch
 from ledger.journal import Journal
 from ledger.projections.balance_sheet import read_balance_sheet
-from ledger.projections.control_totals import SPANS, read_totals
-from ledger.projections.people import read_person
+from ledger.projections.control_totals import SPANS, Totals
+from ledger.projections.people import People, read_person
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
-from ledger.projections.statements import AccountUnknown, Cursor, Page, read_statement
-from ledger.projector import Projector, RebuildFailed, RebuildRunning
+from ledger.projections.statements import AccountUnknown, Cursor, Statements
+from ledger.projector import Projector, RebuildFailed, RebuildRunning, SlotStillRead
 from tests.commands import (
     CAP_FEN,
     PERSONAL,
@@ -45,20 +44,17 @@ from tests.commands import (
 )
 from tests.domain import histories
 from tests.domain.scenario import Books
+from tests.projected import TABLES, assert_rows_and_positions_agree, facts_of, rows_of, statement, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from psycopg.rows import TupleRow
+
     from ledger.database import Database
     from ledger.domain.commands import Command
     from ledger.domain.decider import Decision
-    from ledger.domain.events import Fact
 
-TABLES = {
-    "control_totals": ("control_total",),
-    "people": ("person_identity", "person_account"),
-    "statements": ("statement_line",),
-}
 DATES = [None, date(2025, 7, 1), date(2025, 12, 31), date(2026, 3, 2)]
 
 
@@ -83,33 +79,6 @@ def random_commands(monkeypatch: pytest.MonkeyPatch) -> list[Command]:
     books = history.books
     assert isinstance(books, _KeptBooks)
     return books.commands
-
-
-def rows_of(database: Database, slots: dict[str, int] | None = None) -> dict[str, list[Any]]:
-    """Every row of the live slots, or of those named."""
-    found: dict[str, list[Any]] = {}
-    with psycopg.connect(database.admin_url) as connection:
-        live: dict[str, int] = dict(connection.execute("SELECT name, live_slot FROM projection").fetchall())
-        for name, tables in TABLES.items():
-            for table in tables:
-                query = f"SELECT * FROM {table}_{(slots or live)[name]}"  # noqa: S608 - names of our own
-                found[table] = sorted(connection.execute(query.encode()).fetchall(), key=str)
-    return found
-
-
-def facts_of(database: Database) -> list[tuple[int, Fact]]:
-    with database.connect() as connection:
-        return read_stretch(connection, after=0, until=2**40).facts
-
-
-def statement(database: Database, account: str, **asked: Any) -> Page:
-    """A page of a statement, with what is not asked left open."""
-    given = {"order": "effective", "as_of": None, "known_at": None, "seen": None, "after": None, "limit": 500}
-    return read_statement(database, account, **(given | asked))
-
-
-def totals(database: Database, **asked: Any) -> Any:
-    return read_totals(database, **({"as_of": None, "known_at": None, "seen": None, "by_day": False} | asked))
 
 
 def two_people(ledger: Ledger) -> None:
@@ -540,3 +509,260 @@ def test_the_projector_outlives_its_connections(database: Database) -> None:
         running.result()
     assert page.balance_fen == 3
     assert any("trying again" in sentence for sentence in said)
+
+
+@contextmanager
+def _reader_of_before(database: Database) -> Iterator[psycopg.Connection[TupleRow]]:
+    """A reading that took its snapshot, and has not come to the rows yet."""
+    with database.connect() as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SELECT live_slot FROM projection")
+        yield connection
+
+
+def _aside(database: Database, name: str) -> tuple[int, int | None]:
+    with psycopg.connect(database.admin_url) as connection:
+        row = connection.execute(
+            "SELECT slot, position FROM projection_slot JOIN projection USING (name) "
+            "WHERE name = %s AND slot <> live_slot",
+            (name,),
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def test_a_reader_of_before_the_swap_still_reads_whole_rows(database: Database) -> None:
+    """Invariant 4 of projector.py: emptying the old slot waits for a reader that wrote nothing and holds no lock yet."""
+    two_people(Ledger(database))
+    Projector(database).catch_up()
+    rows = rows_of(database)["statement_line"]
+    with ThreadPoolExecutor(1) as pool, _reader_of_before(database) as reader:
+        rebuilding = pool.submit(Projector(database).rebuild, ["statements"])
+        deadline = time.monotonic() + 20
+        while _aside(database, "statements")[0] != 1:
+            assert time.monotonic() < deadline, "it does not swap while somebody reads"
+            time.sleep(0.01)
+        time.sleep(0.3)
+        assert sorted(reader.execute("SELECT * FROM statement_line_1").fetchall(), key=str) == rows
+        assert not rebuilding.done()
+        assert rows_of(database)["statement_line"] == rows
+        reader.rollback()
+        assert rebuilding.result(10) == 11
+    assert rows_of(database, dict.fromkeys(TABLES, 1))["statement_line"] == []
+
+
+def test_a_reader_that_never_ends_keeps_its_rows_and_the_next_rebuild_empties_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 4 of projector.py: whoever empties the slot, nobody reads a table that is emptied under them."""
+    monkeypatch.setattr(projector_module, "READERS_WAIT_S", 0.2)
+    two_people(Ledger(database))
+    projector = Projector(database)
+    projector.catch_up()
+    rows = rows_of(database)["statement_line"]
+    with _reader_of_before(database) as reader:
+        assert projector.rebuild(["statements"]) == 11
+        assert _aside(database, "statements") == (1, None)
+        assert rows_of(database, dict.fromkeys(TABLES, 1))["statement_line"] == rows
+        with pytest.raises(SlotStillRead):
+            projector.rebuild(["statements"])
+        assert sorted(reader.execute("SELECT * FROM statement_line_1").fetchall(), key=str) == rows
+    projector.rebuild(["statements"])
+    assert _aside(database, "statements") == (2, None)
+    assert rows_of(database)["statement_line"] == rows
+    assert rows_of(database, dict.fromkeys(TABLES, 2))["statement_line"] == []
+
+
+def test_a_table_locked_by_a_backup_is_left_to_the_next_rebuild(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dump holds every table for long; the rebuild has swapped by then, and is no failure."""
+    two_people(Ledger(database))
+    projector = Projector(database)
+    projector.catch_up()
+    rows = rows_of(database)
+    lock_at_once = database._settings.model_copy(update={"lock_timeout_ms": 50})
+    monkeypatch.setattr(database, "_settings", lock_at_once)
+    with psycopg.connect(database.admin_url) as dump:
+        dump.execute("LOCK TABLE person_identity_1 IN ACCESS SHARE MODE")
+        assert projector.rebuild(["people"]) == 11
+        with pytest.raises(SlotStillRead):
+            projector.rebuild(["people"])
+    projector.rebuild(["people"])
+    assert rows_of(database) == rows
+
+
+def test_a_rebuild_that_can_take_nothing_at_the_swap_does_not_swap(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came during the passes is taken while both slots are held; what cannot be taken there halts the new slot."""
+    monkeypatch.setattr(projector_module, "MAX_DEAD_LETTERS", 5)
+    ledger, projector = Ledger(database), Projector(database)
+    ledger.post([register("ea:1"), open_account("ea:1", "A1"), contribute("A1", 5)])
+    projector.catch_up()
+    swap = projector._swap
+
+    def late(*arguments: Any) -> Any:
+        ledger.post([contribute("A1", 1) for _ in range(20)])
+        return swap(*arguments)
+
+    with monkeypatch.context() as patched, _failing(monkeypatch, set(range(4, 1_000))):
+        patched.setattr(projector, "_swap", late)
+        with pytest.raises(RebuildFailed, match="statements: more than 5"):
+            projector.rebuild(["statements"])
+    assert _aside(database, "statements") == (2, 3)
+    assert statement(database, "A1").statement.known_at == 3
+    assert projector.rebuild(["statements"]) == 23
+    assert statement(database, "A1").statement.balance_fen == 25
+
+
+def test_rebuilds_that_race_leave_whole_rows(database: Database, random_commands: Sequence[Command]) -> None:
+    """One works, the others are told so at once or after it; whoever empties a slot empties none that is used."""
+    ledger, projector = Ledger(database), Projector(database)
+    ledger.post(random_commands)
+    projector.catch_up()
+    live = rows_of(database)
+
+    def rebuild() -> int:
+        try:
+            return Projector(database).rebuild(TABLES)
+        except RebuildRunning:
+            return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        reached = [each.result() for each in [pool.submit(rebuild) for _ in range(8)]]
+    assert set(reached) - {0} == {len(facts_of(database))}
+    assert rows_of(database) == live
+
+
+def test_a_rebuild_beside_one_that_goes_on_is_told_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does the first one no harm, which was between two stretches and held no row."""
+    monkeypatch.setattr(projector_module, "STRETCH", 4)
+    monkeypatch.setattr(projector_module, "CLAIM_WAIT", b"SET LOCAL lock_timeout = '50ms'")
+    two_people(Ledger(database))
+    projector = Projector(database)
+    projector.catch_up()
+    rows = rows_of(database)
+    refused = []
+
+    def another(_facts: int) -> None:
+        with pytest.raises(RebuildRunning) as running:
+            Projector(database).rebuild(["statements"])
+        refused.append(running)
+
+    assert projector.rebuild(projector.names, progress=another) == 11
+    assert len(refused) == 3
+    assert rows_of(database) == rows
+
+
+def test_a_rebuild_beside_a_projector_that_follows_and_a_writer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slots change places again and again, and each fact is taken once."""
+    monkeypatch.setattr(projector_module, "STRETCH", 20)
+    ledger = Ledger(database)
+    ledger.post([register("ea:1"), open_account("ea:1", "A1")])
+    stop = threading.Event()
+
+    def write() -> int:
+        count = 0
+        while not stop.is_set():
+            ledger.post([contribute("A1", 1), contribute("A1", 2)])
+            count += 2
+        return count
+
+    with ThreadPoolExecutor(2) as pool:
+        writing, following = pool.submit(write), pool.submit(Projector(database).run, stop)
+        try:
+            for _ in range(8):
+                Projector(database).rebuild(TABLES)
+                assert_rows_and_positions_agree(database)
+        finally:
+            stop.set()
+        written = writing.result()
+        following.result()
+    Projector(database).catch_up()
+    assert assert_rows_and_positions_agree(database) == dict.fromkeys(TABLES, written + 2)
+
+
+def test_catching_up_waits_for_who_holds_the_slots_and_not_for_ever(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has posted and then reads sees it, whoever projects; a projector that hangs is not waited for for ever."""
+    two_people(Ledger(database))
+    with psycopg.connect(database.admin_url) as holding:
+        holding.execute("SELECT FROM projection_slot FOR UPDATE")
+        late = threading.Timer(0.3, holding.rollback)
+        late.start()
+        assert Projector(database).catch_up() == 11
+        late.join()
+    Ledger(database).post([credit("A2", 1)])
+    monkeypatch.setattr(projector_module, "OTHERS_WAIT_S", 0.2)
+    with psycopg.connect(database.admin_url) as holding:
+        holding.execute("SELECT FROM projection_slot FOR UPDATE")
+        assert Projector(database).catch_up() == 0
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_connection_lost_within_a_rebuild_is_what_is_said(
+    database: Database, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The first error, and not that the connection is closed; the rebuild goes on when called again."""
+    monkeypatch.setattr(projector_module, "STRETCH", 3)
+    two_people(Ledger(database))
+    projector = Projector(database)
+    projector.catch_up()
+    rows = rows_of(database)
+    passed: list[int] = []
+
+    def cut_off(facts: int) -> None:
+        passed.append(facts)
+        if len(passed) == at:
+            _terminate_all(database)
+
+    if at == 0:
+        swap = projector._swap
+
+        def cut_off_swap(*arguments: Any) -> Any:
+            _terminate_all(database)
+            return swap(*arguments)
+
+        monkeypatch.setattr(projector, "_swap", cut_off_swap)
+    with pytest.raises(psycopg.OperationalError, match=r"terminating connection|closed the connection") as lost:
+        projector.rebuild(projector.names, progress=cut_off)
+    assert "the connection is closed" not in str(lost.value)
+    database.pool.check()
+    assert rows_of(database) == rows
+    monkeypatch.undo()
+    assert Projector(database).rebuild(projector.names) == 11
+    assert rows_of(database) == rows
+
+
+def _terminate_all(database: Database) -> None:
+    """Every connection to the database but this one."""
+    with psycopg.connect(database.admin_url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+def test_an_interrupt_within_a_stretch_leaves_rows_and_position_as_they_were(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 1 of projector.py, for Ctrl-C anywhere: in the first, second and last projection of the stretch."""
+    two_people(Ledger(database))
+    for applied in (Totals, People, Statements):
+        apply = applied.apply
+
+        def interrupted(*arguments: Any, apply: Any = apply) -> None:
+            apply(*arguments)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(applied, "apply", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Projector(database).catch_up()
+        assert assert_rows_and_positions_agree(database) == dict.fromkeys(TABLES, 0)
+    assert Projector(database).catch_up() == 11
+    assert assert_rows_and_positions_agree(database) == dict.fromkeys(TABLES, 11)

@@ -1,1 +1,1 @@
-"""The HTTP API's place. It comes with its own issue; until then nothing is served."""
+"""The HTTP API: commands in, readings out, problems where neither can be."""

@@ -6,67 +6,33 @@
 """
 
 import hashlib
-from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Request, Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import to_json
 
-MAX_POSITION = 2**53 - 1
-WRITTEN_DATE_CHARACTERS = len("2026-01-31")
-
-
-def _written(day: object) -> object:
-    """Refuse a number: it would be taken for seconds since 1970."""
-    if isinstance(day, str) and len(day) == WRITTEN_DATE_CHARACTERS and day[4] == "-":
-        return day
-    message = "a date is written YYYY-MM-DD"
-    raise ValueError(message)
-
-
-Day = Annotated[date, BeforeValidator(_written)]
-Position = Annotated[int, Field(ge=0, le=MAX_POSITION)]
-
-
-class Seen(BaseModel):
-    """What the caller has seen already."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    seen: Position | None = Field(
-        default=None,
-        description="A position that the caller has seen, such as that of its receipt: the answer waits for it, within "
-        "a bound.",
-        examples=[42],
-    )
-
-
-class Moment(Seen):
-    """Both time axes: which facts count, by their effective date and by their position."""
-
-    as_of: Day | None = Field(
-        default=None,
-        description="Facts effective up to this date count; all of them, if absent.",
-        examples=["2025-12-31"],
-    )
-    known_at: Position | None = Field(
-        default=None, description="Facts up to this position count; all recorded now, if absent.", examples=[42]
-    )
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
 
 
 def answer(request: Request, payload: dict[str, Any], *, is_pinned: bool) -> Response:
     """The payload as JSON, or 304 where the caller has it already; `is_pinned` where the caller named the position."""
     body = to_json(payload)
     tagged = body if is_pinned else to_json({name: value for name, value in payload.items() if name != "known_at"})
+    return tag(request, body, tagged=tagged, is_pinned=is_pinned, media_type=JSON)
+
+
+def tag(request: Request, body: bytes, *, tagged: bytes, is_pinned: bool, media_type: str) -> Response:
+    """The body with an ETag made of what it says, or 304 where the caller has it already."""
     etag = f'{"" if is_pinned else "W/"}"{hashlib.sha256(tagged).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept"}
     if _has(request, etag):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+    return Response(body, headers=headers, media_type=media_type)
 
 
 def _has(request: Request, etag: str) -> bool:
     """By weak comparison (RFC 9110, 13.1.2)."""
-    held = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+    named = ",".join(request.headers.getlist("if-none-match"))
+    held = {each.strip().removeprefix("W/") for each in named.split(",")}
     return etag.removeprefix("W/") in held or "*" in held

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from ledger.api import commands, documents, operations, policy, problems, readings
+from ledger.api.shortcut import Shortcut
 from ledger.api.tokens import Verifier
 from ledger.batching import GroupCommit, LoopPosts
 from ledger.database import Database
@@ -22,6 +23,7 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
     @asynccontextmanager
     async def posts_on_this_loop(app: FastAPI) -> AsyncIterator[None]:
         app.state.posts = LoopPosts(group)
+        app.state.intake = commands.Intake()
         yield
 
     app = FastAPI(
@@ -38,6 +40,13 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
     app.state.database = database
     for router in (commands.router, readings.router):
         app.include_router(router)
+    app.add_middleware(
+        Shortcut,
+        method="POST",
+        path=commands.PATH,
+        allowed=policy.Allowed(commands.POSTERS),
+        endpoint=commands.post_commands,
+    )
     operations.install(app, database)
     problems.install(app)
     documents.install(app, commands.Accepted, commands.NotAccepted, commands.Outcomes)

@@ -3,27 +3,45 @@
 1. A body is posted as a whole or not at all: where one item is no command, nothing is posted.
 2. The command id is the idempotency key: the same request sent again gets the same answer and records nothing.
 3. A single command that is refused is a problem; in a list each refusal stands at its place.
+4. What is not understood in one way alone is refused: a member that comes twice, and a character set other than UTF-8.
+5. What a body costs is bounded before it is read: the bytes of a body, of a command, and of all bodies held at once.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.message import Message
+from functools import lru_cache
+from io import BytesIO
 from typing import Annotated, Any, Literal
 
+import msgspec
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from ledger.api import policy, problems
-from ledger.api.documents import COMMAND_EXAMPLES, body_of_commands
+from ledger.api.answers import JSON, NDJSON
+from ledger.api.documents import COMMAND_EXAMPLES, OUTCOME_LINES, body_of_commands
+from ledger.api.parameters import NO_PARAMETERS
 from ledger.api.tokens import Caller, Scope
 from ledger.application import MAX_COMMANDS, Outcome, Receipt, Refused
-from ledger.domain.commands import MANY, ONE, Command
+from ledger.domain.commands import ONE, Command
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
 MAX_BODY_BYTES = 16 * 2**20
+# No person has so many identities, and no command so many links, that it would come near.
+MAX_COMMAND_BYTES = 256 * 2**10
+# Of all bodies that have come and are not answered; whoever sends more is told to come again.
+MAX_HELD_BYTES = 256 * 2**20
+MAX_LENGTH_DIGITS = 15
+MAX_ERRORS_LISTED = 1_000
+CHARSETS = ("utf-8", "utf8", "us-ascii")
 # A larger body is read on a thread, so that others are served meanwhile.
 SMALL_BODY_BYTES = 32 * 1024
+PATH = "/v1/commands"
+POSTERS = (Scope.POSTER, Scope.STEWARD)
 
 router = APIRouter(tags=["commands"])
 
@@ -64,7 +82,7 @@ class Outcomes(BaseModel):
 
 
 @router.post(
-    "/v1/commands",
+    PATH,
     summary="Post commands",
     response_class=Response,
     responses={
@@ -80,16 +98,14 @@ class Outcomes(BaseModel):
                     },
                     "examples": COMMAND_EXAMPLES,
                 },
-                NDJSON: {"schema": {"type": "string"}},
+                NDJSON: {"schema": {"type": "string"}, "example": OUTCOME_LINES},
             },
         },
         **problems.responses(
             problems.MalformedJson,
             problems.MalformedCommand,
-            problems.TokenMissing,
-            problems.TokenInvalid,
-            problems.TokenExpired,
-            problems.ScopeMissing,
+            problems.WrongParameter,
+            *policy.PROBLEMS,
             problems.PosterNotPermitted,
             problems.CommandIdReused,
             problems.BodyTooLarge,
@@ -100,7 +116,7 @@ class Outcomes(BaseModel):
             problems.LedgerUnavailable,
         ),
     },
-    openapi_extra={"requestBody": body_of_commands(JSON, NDJSON)},
+    openapi_extra={"requestBody": body_of_commands()},
 )
 async def post_commands(
     request: Request, caller: Annotated[Caller, policy.allow(Scope.POSTER, Scope.STEWARD)]
@@ -109,88 +125,139 @@ async def post_commands(
 
     The answer comes when everything is on disk. Post again with the same ids whenever no answer came.
     """
+    await NO_PARAMETERS(request)
     media_type = _media_type(request)
-    body = await _body(request)
-    small = len(body) <= SMALL_BODY_BYTES
-    read = _lines if media_type == NDJSON else _json
-    commands, is_single = read(body) if small else await run_in_threadpool(read, body)
-    outcomes = await request.app.state.posts.post(commands, caller.poster)
-    request.app.state.metrics.count(outcomes)
-    if is_single:
-        return _single(outcomes[0])
-    if small:
-        return _many(outcomes, media_type)
-    return await run_in_threadpool(_many, outcomes, media_type)
+    intake: Intake = request.app.state.intake
+    async with intake.body(request) as body:
+        small = len(body) <= SMALL_BODY_BYTES
+        read = _lines if media_type == NDJSON else _json
+        commands, is_single = read(body) if small else await run_sync(read, body, limiter=intake.readers)
+        outcomes = await request.app.state.posts.post(commands, caller.poster)
+        request.app.state.metrics.count(outcomes)
+        if is_single:
+            return _single(outcomes[0])
+        if small:
+            return _many(outcomes, media_type)
+        return await run_sync(_many, outcomes, media_type, limiter=intake.readers)
+
+
+class Intake:
+    """The bodies that one process holds at this moment."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._held_bytes = 0
+        # Reading the worst of bodies takes thirty times its size; and more threads would only contend for the interpreter.
+        self.readers = CapacityLimiter(1)
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body; what is too large is refused as soon as that is known. Raises BodyTooLarge and LedgerBusy."""
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and (len(announced) > MAX_LENGTH_DIGITS or int(announced) > MAX_BODY_BYTES):
+            raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in request.stream():
+                size += len(chunk)
+                self._held_bytes += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
+                if self._held_bytes > MAX_HELD_BYTES:
+                    raise problems.LedgerBusy
+                chunks.append(chunk)
+            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        finally:
+            self._held_bytes -= size
 
 
 def _media_type(request: Request) -> str:
     encoding = request.headers.get("content-encoding", "identity").lower()
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in (JSON, NDJSON) or encoding != "identity":
+    media_type, charset = _content_type(request.headers.get("content-type", ""))
+    if media_type not in (JSON, NDJSON) or charset not in CHARSETS or encoding != "identity":
         raise problems.UnsupportedMediaType
     return media_type
 
 
-async def _body(request: Request) -> bytes:
-    """The whole body; what is too large is refused as soon as that is known."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
-        raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+@lru_cache(maxsize=64)
+def _content_type(header: str) -> tuple[str, str]:
+    """Media type and character set, which is UTF-8 where the header names none."""
+    message = Message()
+    message["Content-Type"] = header
+    return message.get_content_type(), message.get_content_charset("utf-8")
 
 
 def _json(body: bytes) -> tuple[list[Command], bool]:
     """A JSON object is one command, an array a list of them."""
+    if body.lstrip(b" \t\r\n")[:1] != b"[":
+        return _read([((), body)]), True
     try:
-        if body.lstrip(b" \t\r\n")[:1] == b"[":
-            return _bounded(MANY.validate_json(body)), False
-        return [ONE.validate_json(body)], True
-    except ValidationError as error:
-        raise _malformed([error]) from None
+        items = ITEMS.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise problems.MalformedJson(str(error)) from None
+    if len(items) > MAX_COMMANDS:
+        raise problems.BatchTooLarge
+    return _read(((number,), bytes(item)) for number, item in enumerate(items)), False
 
 
 def _lines(body: bytes) -> tuple[list[Command], bool]:
     """Every line that is not blank is one command."""
+    lines = (((number,), line) for number, line in enumerate(BytesIO(body), 1) if not line.isspace())
+    return _read(lines), False
+
+
+def _read(items: Iterable[tuple[tuple[int, ...], bytes]]) -> list[Command]:
+    """Each item as a command. Raises BatchTooLarge, MalformedJson, and MalformedCommand with the first that are none."""
     commands: list[Command] = []
-    errors: list[ValidationError] = []
-    places: list[int] = []
-    for number, line in enumerate(body.splitlines(), 1):
-        if not line or line.isspace():
-            continue
+    errors: list[Mapping[str, Any]] = []
+    for place, item in items:
         try:
-            commands.append(ONE.validate_json(line))
+            commands.append(_command(item))
         except ValidationError as error:
-            errors.append(error)
-            places.append(number)
-        if len(commands) > MAX_COMMANDS or len(errors) > problems.MAX_ERRORS:
+            errors += _errors(error, place)
+        except _NotTaken as error:
+            errors.append({"type": "not_taken", "loc": place, "msg": str(error)})
+        if len(errors) > problems.MAX_ERRORS:
             break
+        if len(commands) > MAX_COMMANDS:
+            raise problems.BatchTooLarge
+    if errors and errors[0]["type"] == "json_invalid" and not errors[0]["loc"]:
+        raise problems.MalformedJson(errors[0]["msg"])
     if errors:
-        raise _malformed(errors, places)
-    return _bounded(commands), False
-
-
-def _bounded(commands: list[Command]) -> list[Command]:
-    if len(commands) > MAX_COMMANDS:
-        raise problems.BatchTooLarge
+        raise problems.MalformedCommand(errors)
     return commands
 
 
-def _malformed(errors: Sequence[ValidationError], lines: Sequence[int] | None = None) -> problems.Problem:
-    found = []
-    for number, error in enumerate(errors):
-        for each in error.errors(include_url=False, include_context=False, include_input=False):
-            if each["type"] == "json_invalid" and lines is None:
-                return problems.MalformedJson()
-            place = each["loc"] if lines is None else (lines[number], *each["loc"])
-            found.append({**each, "loc": place})
-    return problems.MalformedCommand(found)
+class _NotTaken(ValueError):
+    """Pydantic would take it."""
+
+
+def _command(item: bytes) -> Command:
+    """Raises ValidationError and _NotTaken."""
+    if len(item) > MAX_COMMAND_BYTES:
+        raise _NotTaken(f"A command is at most {MAX_COMMAND_BYTES} bytes long")
+    command: Command = ONE.validate_json(item)
+    ONCE.decode(str(item, "utf-8"))
+    return command
+
+
+def _refuse_twice(members: list[tuple[str, object]]) -> None:
+    """Of a member that comes twice every reader takes another one (RFC 8259, section 4)."""
+    if len(dict(members)) < len(members):
+        raise _NotTaken("An object has a member twice")
+
+
+ONCE = json.JSONDecoder(object_pairs_hook=_refuse_twice)
+ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _errors(error: ValidationError, place: tuple[int, ...]) -> list[Mapping[str, Any]]:
+    """Pydantic's errors with their places; so many that nobody would read them are only counted."""
+    if error.error_count() > MAX_ERRORS_LISTED:
+        return [{"type": "too_many", "loc": place, "msg": f"{error.error_count()} errors"}]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [{**each, "loc": (*place, *each["loc"])} for each in found]
 
 
 def _single(outcome: Outcome) -> Response:

@@ -1,7 +1,6 @@
 """What the OpenAPI document says beyond the routes: the commands' schemas and examples, and pages that need no network."""
 
 import inspect
-from importlib.resources import files
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -13,11 +12,13 @@ from pydantic_core import to_json
 from starlette.staticfiles import StaticFiles
 
 from ledger.api import policy
+from ledger.api.answers import JSON, NDJSON
 from ledger.application import MAX_COMMANDS
 from ledger.domain.commands import COMMANDS, AnyCommand
 
 REF = "#/components/schemas/{model}"
 ASSETS = "/docs/assets"
+FILES = StaticFiles(packages=[("fastapi_offline", "static")])
 DESCRIPTION = f"""
 Internal systems post account changes here, and read accounts, statements, people and unified balance sheets.
 
@@ -89,6 +90,7 @@ COMMAND_EXAMPLES = {
         "value": {"accepted": 1, "refused": 1, "outcomes": [RECEIPT, REFUSED]},
     },
 }
+OUTCOME_LINES = "\n".join(to_json(outcome).decode() for outcome in (RECEIPT, REFUSED))
 
 ACCOUNT_LINE = {
     "account": "EA-1",
@@ -234,6 +236,25 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ],
         "missing": [],
     },
+    "Health": {"status": "alive"},
+    "StatusReading": {
+        "head": 3,
+        "recorded_at": "2025-01-25T12:00:01.250000+00:00",
+        "database": "external",
+        "server_version": "18.0",
+        "projections": [
+            {
+                "name": "statements",
+                "position": 3,
+                "lag": 0,
+                "lag_s": 0.0,
+                "dead_letters": 0,
+                "halted": None,
+                "rebuilding": None,
+            }
+        ],
+        "refusals": {"AccountUnknown": 1},
+    },
     "Events": {
         "head": 3,
         "next_after": 3,
@@ -260,31 +281,63 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
-def shown(model: type[BaseModel]) -> dict[str, Any]:
-    """What FastAPI takes as the response of a reading: its schema, an example, and the headers that come with it."""
-    return {
-        "model": model,
-        "description": " ".join(inspect.cleandoc(model.__doc__ or "").split()),
-        "content": {"application/json": {"example": EXAMPLES[model.__name__]}},
+CONDITIONAL: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "required": False,
+            "description": "ETags that the caller has: where one of them still holds, the answer is 304.",
+            "schema": {"type": "string"},
+        }
+    ]
+}
+ETAG = {
+    "ETag": {
+        "description": "Strong where `known_at` or `cursor` fix the answer for ever; weak for an answer of now.",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^(W/)?"[0-9a-f]{32}"$'},
     }
+}
 
 
-def body_of_commands(json: str, ndjson: str) -> dict[str, Any]:
+def shown(model: type[BaseModel], *, ndjson: bool = False) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI takes as the `responses` of a reading: schema, example and ETag, and that there may be nothing new."""
+    found = described(model)
+    found[200]["headers"] = ETAG
+    if ndjson:
+        found[200]["content"][NDJSON] = {
+            "schema": {"type": "string", "description": "A line of JSON for each, where the request accepts this."}
+        }
+    return {**found, 304: {"description": "The caller has it already.", "headers": ETAG}}
+
+
+def described(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI takes as the `responses` of a route that answers with a model: its schema and docstring.
+
+    The example follows later: FastAPI would leave out what is null in it.
+    """
+    description = " ".join(inspect.cleandoc(model.__doc__ or "").split())
+    return {200: {"model": model, "description": description, "content": {JSON: {}}}}
+
+
+def body_of_commands() -> dict[str, Any]:
     """The request body of the route that takes commands."""
     one = {"$ref": "#/components/schemas/Command"}
     many = {"type": "array", "items": one, "maxItems": MAX_COMMANDS}
     return {
         "required": True,
         "content": {
-            json: {
+            JSON: {
                 "schema": {"anyOf": [one, many]},
                 "examples": {
                     "one": {"summary": "One command", "value": CONTRIBUTION},
                     "list": {"summary": "A list", "value": [REGISTRATION, OPENING, CONTRIBUTION]},
                 },
             },
-            ndjson: {
+            NDJSON: {
                 "schema": {"type": "string", "description": "A command on each line."},
+                "example": "\n".join(to_json(command).decode() for command in (REGISTRATION, OPENING, CONTRIBUTION)),
             },
         },
     }
@@ -293,9 +346,6 @@ def body_of_commands(json: str, ndjson: str) -> dict[str, Any]:
 def install(app: FastAPI, *models: type[BaseModel]) -> None:
     """Describe the commands, and these models, in the app's OpenAPI document; serve pages that show it without a network."""
     app.include_router(router)
-    static = files("fastapi_offline") / "static"
-    app.mount(ASSETS, StaticFiles(directory=str(static)), name="assets")
-    policy.declare_public(app, ASSETS, "scripts and styles of the documentation")
     describe = app.openapi
     app.openapi = lambda: _with_schemas(describe(), models)  # type: ignore[method-assign]  # FastAPI's way to extend it
 
@@ -308,8 +358,28 @@ def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...])
         schemas["Command"] = command
         _, further = models_json_schema([(model, "serialization") for model in models], ref_template=REF)
         schemas.update(further["$defs"])
-        assert COMMANDS.keys() <= schemas.keys(), "every command has its schema"
+        for name in COMMANDS:
+            # In the program the class says it; in a request it must be said.
+            schemas[name]["required"] = sorted([*schemas[name]["required"], "type"])
+        _show_examples(document)
     return document
+
+
+def _show_examples(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for operation in path.values():
+            shown_as_json = operation["responses"]["200"]["content"].get(JSON, {})
+            model = shown_as_json.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            if model in EXAMPLES:
+                shown_as_json["example"] = EXAMPLES[model]
+
+
+@router.get(f"{ASSETS}/{{name}}", include_in_schema=False, dependencies=open_to_all)
+async def asset(request: Request, name: str) -> Response:
+    """The scripts and styles of the pages, out of an installed package."""
+    response = await FILES.get_response(name, request.scope)
+    response.headers["Cache-Control"] = "public, max-age=3600"
+    return response
 
 
 @router.get("/openapi.json", include_in_schema=False, dependencies=open_to_all)

@@ -1,12 +1,10 @@
 """For those who run the service: is it alive, is it ready, its numbers, and what each problem means."""
 
 import html
-import time
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
 
 import psycopg
-from fastapi import APIRouter, FastAPI, Path, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -14,11 +12,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from pydantic_core import to_json
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ledger.api import policy, problems
+from ledger.api.documents import described
+from ledger.api.doorway import Doorway
+from ledger.api.parameters import takes
 from ledger.api.problems import MEDIA_TYPE, PROBLEMS, ProblemBody, responses
-from ledger.api.tokens import Scope as TokenScope
+from ledger.api.tokens import Scope
 from ledger.application import Outcome, Refused
 from ledger.database import Database
 from ledger.status import read_status
@@ -29,7 +29,7 @@ router = APIRouter(tags=["operations"])
 probed = [policy.public("probes have no token; says nothing about anybody")]
 scraped = [policy.public("scrapers have no token; numbers about the service, nothing about anybody")]
 documented = [policy.public("documentation says nothing about anybody")]
-for_operators = [policy.allow(TokenScope.ADMINISTRATOR, TokenScope.AUDITOR)]
+for_operators = [policy.allow(Scope.ADMINISTRATOR, Scope.AUDITOR), takes()]
 
 
 class Health(BaseModel):
@@ -127,41 +127,7 @@ class _OfTheLedger(Collector):
         yield refused
 
 
-class Measured:
-    """Counts every request by the route that answered it, and never by what the caller put into the address."""
-
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        """Wrap the app."""
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and see what is answered."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start = time.perf_counter()
-        status = problems.InternalError.status
-
-        async def see(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, see)
-        finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if scope["method"] in METHODS else "other"
-            self._metrics.observe(method=method, route=route, status=status, seconds=time.perf_counter() - start)
-
-
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-@router.get("/health", summary="Is the process alive", response_model=Health, dependencies=probed)
+@router.get("/health", summary="Is the process alive", responses=described(Health), dependencies=probed)
 async def health() -> dict[str, str]:
     """Answers as long as the process does, whatever the database does."""
     return {"status": "alive"}
@@ -170,8 +136,7 @@ async def health() -> dict[str, str]:
 @router.get(
     "/ready",
     summary="Can it serve",
-    response_model=Health,
-    responses=responses(problems.NotReady),
+    responses={**described(Health), **responses(problems.NotReady)},
     dependencies=probed,
 )
 def ready(request: Request) -> dict[str, str]:
@@ -186,7 +151,15 @@ def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@router.get("/v1/status", summary="Read the state", response_model=StatusReading, dependencies=for_operators)
+@router.get(
+    "/v1/status",
+    summary="Read the state",
+    dependencies=for_operators,
+    responses={
+        **described(StatusReading),
+        **responses(*policy.PROBLEMS, problems.WrongParameter, problems.LedgerUnavailable),
+    },
+)
 def status(request: Request) -> Response:
     """Head, projections and their lag, refusals by code."""
     read = read_status(request.app.state.database)
@@ -202,7 +175,10 @@ def status(request: Request) -> Response:
     summary="Read the metrics",
     response_class=Response,
     responses={
-        200: {"description": "Prometheus text format.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        200: {
+            "description": "Prometheus text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}, "example": "ledger_head_position 3.0\n"}},
+        }
     },
     dependencies=scraped,
 )
@@ -211,10 +187,22 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(request.app.state.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/problems", summary="List the problems", response_model=list[ProblemBody], dependencies=documented)
-async def all_problems() -> list[dict[str, Any]]:
+@router.get(
+    "/problems",
+    summary="List the problems",
+    response_model=list[ProblemBody],
+    responses={
+        200: {
+            "description": "Every type of problem, with an example.",
+            "content": {"application/json": {"example": [problems.example(problems.AccountUnknown)]}},
+        }
+    },
+    dependencies=documented,
+)
+async def all_problems() -> Response:
     """Every type of problem, with an example."""
-    return [problems.example(problem) for problem in PROBLEMS.values()]
+    listed = [problems.example(problem) for problem in PROBLEMS.values()]
+    return Response(to_json(listed), media_type="application/json")
 
 
 @router.get(
@@ -230,7 +218,7 @@ async def all_problems() -> list[dict[str, Any]]:
     },
     dependencies=documented,
 )
-async def one_problem(name: Annotated[str, Path(min_length=1, max_length=64)]) -> Response:
+async def one_problem(name: str) -> Response:
     """What the `type` of a problem document leads to."""
     problem = PROBLEMS.get(name)
     if problem is None:
@@ -248,4 +236,4 @@ def install(app: FastAPI, database: Database) -> None:
     """Serve these routes, and measure all."""
     app.include_router(router)
     app.state.metrics = Metrics(database)
-    app.add_middleware(Measured, metrics=app.state.metrics)
+    app.add_middleware(Doorway, observer=app.state.metrics)

@@ -15,10 +15,12 @@ from fastapi.params import Depends
 from fastapi.routing import RouteContext, iter_route_contexts
 from fastapi.security.base import SecurityBase
 
-from ledger.api.problems import ScopeMissing, TokenInvalid, TokenMissing
+from ledger.api.problems import ScopeMissing, TokenExpired, TokenInvalid, TokenMissing
 from ledger.api.tokens import Caller, Scope, Verifier
 
 SCHEME_NAME = "bearer"
+# What a route with a policy may answer because of it.
+PROBLEMS = (TokenMissing, TokenInvalid, TokenExpired, ScopeMissing)
 SCHEME = HTTPBearer(
     bearerFormat="JWT",
     description="A short-lived JWT (RFC 9068) for this service alone. Its scopes:\n\n"

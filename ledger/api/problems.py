@@ -4,7 +4,8 @@
 2. A problem never quotes what the caller sent: values, and names that are not ours, may be personal data.
 3. Every answer that is not a success is a problem, also for unknown routes, wrong parameters and our own bugs; of those
    the answer tells nothing but the id under which the log has them.
-4. 400 is a request that cannot be understood, 422 a command that was understood, decided and refused.
+4. 400 is a request that cannot be understood, 409 one that does not fit what is recorded, 422 a command that was
+   understood, decided and refused.
 
 The title is the docstring's first sentence, and what follows it the detail where none is given.
 """
@@ -24,6 +25,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ledger import application, facts
 from ledger.domain.commands import COMMANDS, AskedLink
@@ -37,6 +39,24 @@ MAX_REASON_CHARACTERS = 300
 # A full queue or a switch of servers is over in seconds; a projection catches up in less.
 RETRY_AFTER_S = 1
 RETRY_UNAVAILABLE_AFTER_S = 5
+
+# The headers of all problems of a status, as the documentation shows them.
+HEADERS: dict[int, dict[str, Any]] = {
+    HTTPStatus.UNAUTHORIZED: {
+        "WWW-Authenticate": {
+            "description": "The challenge of RFC 6750.",
+            "required": True,
+            "schema": {"type": "string"},
+        }
+    },
+    HTTPStatus.SERVICE_UNAVAILABLE: {
+        "Retry-After": {
+            "description": "Come again in so many seconds.",
+            "required": True,
+            "schema": {"type": "integer"},
+        }
+    },
+}
 
 WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 SENTENCE_END = re.compile(r"(?<=\.)\s")
@@ -104,7 +124,8 @@ class Problem(Exception):
 
     def headers(self) -> dict[str, str]:
         """What goes with it: not to be cached, when to come again, how to authenticate, what is allowed."""
-        headers = {"Cache-Control": "no-store"}
+        # Set here too, because the answer to a bug of ours is given outside of the doorway.
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         if (retry_after_s := self.members.get("retry_after_s")) is not None:
             headers["Retry-After"] = str(retry_after_s)
         if self.challenge is not None:
@@ -123,6 +144,12 @@ def kebab(problem: type[Problem]) -> str:
 
 class MalformedJson(Problem, status=HTTPStatus.BAD_REQUEST):
     """The body is not JSON. It must be one JSON text in UTF-8, or one on each line."""
+
+    example: ClassVar = {"errors": [{"place": "", "reason": "EOF while parsing a value at line 1 column 1"}]}
+
+    def __init__(self, reason: str | None = None) -> None:
+        """Take the parser's sentence, which counts lines and columns and quotes nothing."""
+        super().__init__(**({} if reason is None else {"errors": [{"place": "", "reason": reason}]}))
 
 
 class MalformedCommand(Problem, status=HTTPStatus.BAD_REQUEST):
@@ -307,7 +334,7 @@ class LedgerUnavailable(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
         super().__init__(retry_after_s=RETRY_UNAVAILABLE_AFTER_S)
 
 
-class ReadingTooLarge(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+class ReadingTooLarge(Problem, status=HTTPStatus.CONFLICT):
     """More facts are about this person than are read at once. Read the statements of her accounts."""
 
 
@@ -341,7 +368,10 @@ def responses(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         empty = {"schema": {"$ref": "#/components/schemas/ProblemBody"}, "examples": {}}
-        response = found.setdefault(problem.status, {"description": "", "content": {MEDIA_TYPE: empty}})
+        headers = HEADERS.get(problem.status, {})
+        response = found.setdefault(
+            problem.status, {"description": "", "headers": headers, "content": {MEDIA_TYPE: empty}}
+        )
         response["description"] = " ".join(filter(None, (response["description"], problem.title)))
         response["content"][MEDIA_TYPE]["examples"][kebab(problem)] = {
             "summary": problem.title,
@@ -369,21 +399,23 @@ def install(app: FastAPI) -> None:
         standing.PositionNotRecorded,
         standing.ProjectionBehind,
         psycopg.OperationalError,
+        ClientDisconnect,
         Exception,
     ):
-        app.add_exception_handler(error, _handle)
+        app.add_exception_handler(error, handle)
     describe = app.openapi
     app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]  # FastAPI's own way to extend it
 
 
-async def _handle(request: Request, error: Exception) -> Response:
+async def handle(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended with this error."""
     problem = _problem_of(request, error)
     if isinstance(problem, InternalError):
         log.error("%s %s failed: %s", request.method, request.scope.get("path"), problem.instance, exc_info=error)
     return problem.response()
 
 
-def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: PLR0911 - one for each error
+def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PLR0911 - one for each error
     match error:
         case Problem():
             return error
@@ -401,6 +433,8 @@ def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: PLR0911
             return PositionNotRecorded(head=error.head)
         case standing.ProjectionBehind():
             return ProjectionBehind(position=error.asked, seen=error.position)
+        case ClientDisconnect():
+            return MalformedJson("The body ended before it was complete")  # Nobody reads this but the metrics.
         case facts.TooManyFacts():
             return ReadingTooLarge()
         case _:
@@ -425,7 +459,7 @@ def _methods_at(request: Request) -> list[str]:
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(request.scope["path"]):
             methods.update(route.methods or ())
-    return sorted(methods)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from ledger.api import policy, problems
-from ledger.api.answers import MAX_POSITION, Moment, Position, Seen, answer
-from ledger.api.documents import shown
+from ledger.api.answers import JSON, NDJSON, answer, tag
+from ledger.api.documents import CONDITIONAL, shown
+from ledger.api.parameters import DIGITS_ALONE, MAX_POSITION, Moment, Position, Seen, Truth, takes
 from ledger.api.problems import responses
 from ledger.api.tokens import Scope
 from ledger.database import Database
@@ -25,13 +26,11 @@ from ledger.projections.people import Person, read_person
 from ledger.projections.standing import PersonUnknown
 from ledger.projections.statements import MAX_LINES, AccountUnknown, Cursor, Order, Statement, read_statement
 
-NDJSON = "application/x-ndjson"
 MAX_CURSOR_CHARACTERS = 512
 DEFAULT_LINES = 50
 DEFAULT_EVENTS = 100
 
-TOKEN_PROBLEMS = (problems.TokenMissing, problems.TokenInvalid, problems.TokenExpired, problems.ScopeMissing)
-READING_PROBLEMS = (*TOKEN_PROBLEMS, problems.WrongParameter, problems.PositionNotRecorded, problems.LedgerUnavailable)
+READING_PROBLEMS = (*policy.PROBLEMS, problems.WrongParameter, problems.PositionNotRecorded, problems.LedgerUnavailable)
 
 router = APIRouter(tags=["readings"])
 about_people = [policy.allow(Scope.READER, Scope.AUDITOR)]
@@ -92,7 +91,9 @@ class StatementQuestion(Moment):
     """Which lines, in which order."""
 
     order: Order = Field(default="effective", description="By effective date, or by position as they were recorded.")
-    limit: Annotated[int, Field(ge=1, le=MAX_LINES)] = Field(default=DEFAULT_LINES, description="Lines on a page.")
+    limit: Annotated[int, Field(ge=1, le=MAX_LINES), DIGITS_ALONE] = Field(
+        default=DEFAULT_LINES, description="Lines on a page."
+    )
     cursor: Annotated[str, Field(max_length=MAX_CURSOR_CHARACTERS)] | None = Field(
         default=None,
         description="The `next_cursor` of the page before. It carries order, date and position: other values of these "
@@ -103,7 +104,7 @@ class StatementQuestion(Moment):
 class TotalsQuestion(Moment):
     """Whether by day."""
 
-    by_day: bool = Field(
+    by_day: Truth = Field(
         default=False, description="One line for each effective date, instead of sums over all of them."
     )
 
@@ -114,15 +115,18 @@ class FeedQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     after: Position = Field(default=0, description="The last position that the caller has.", examples=[0])
-    limit: Annotated[int, Field(ge=1, le=MAX_EVENTS)] = Field(default=DEFAULT_EVENTS, description="Events at most.")
+    limit: Annotated[int, Field(ge=1, le=MAX_EVENTS), DIGITS_ALONE] = Field(
+        default=DEFAULT_EVENTS, description="Events at most."
+    )
 
 
 @router.get(
     "/v1/accounts/{account}",
     summary="Read an account",
-    dependencies=about_people,
+    dependencies=[*about_people, takes(Moment)],
+    openapi_extra=CONDITIONAL,
     responses={
-        200: shown(AccountReading),
+        **shown(AccountReading),
         **responses(*READING_PROBLEMS, problems.AccountUnknown, problems.ReadingTooLarge),
     },
 )
@@ -152,9 +156,10 @@ def account(request: Request, account: Name, asked: Annotated[Moment, Query()]) 
 @router.get(
     "/v1/accounts/{account}/statement",
     summary="Read an account's statement",
-    dependencies=about_people,
+    dependencies=[*about_people, takes(StatementQuestion)],
+    openapi_extra=CONDITIONAL,
     responses={
-        200: shown(StatementPage),
+        **shown(StatementPage),
         **responses(*READING_PROBLEMS, problems.AccountUnknown, problems.CursorInvalid, problems.ProjectionBehind),
     },
 )
@@ -185,8 +190,9 @@ def statement(request: Request, account: Name, asked: Annotated[StatementQuestio
 @router.get(
     "/v1/people/{person}",
     summary="Read who a person is",
-    dependencies=about_people,
-    responses={200: shown(Person), **responses(*READING_PROBLEMS, problems.PersonUnknown, problems.ProjectionBehind)},
+    dependencies=[*about_people, takes(Seen)],
+    openapi_extra=CONDITIONAL,
+    responses={**shown(Person), **responses(*READING_PROBLEMS, problems.PersonUnknown, problems.ProjectionBehind)},
 )
 def person(request: Request, person: Name, asked: Annotated[Seen, Query()]) -> Response:
     """All identities and accounts of the person known by a source identity, a one_id or an account."""
@@ -200,9 +206,10 @@ def person(request: Request, person: Name, asked: Annotated[Seen, Query()]) -> R
 @router.get(
     "/v1/people/{person}/balance-sheet",
     summary="Read a person's unified balance sheet",
-    dependencies=about_people,
+    dependencies=[*about_people, takes(Moment)],
+    openapi_extra=CONDITIONAL,
     responses={
-        200: shown(SheetReading),
+        **shown(SheetReading),
         **responses(*READING_PROBLEMS, problems.PersonUnknown, problems.ReadingTooLarge),
     },
 )
@@ -223,8 +230,9 @@ def balance_sheet(request: Request, person: Name, asked: Annotated[Moment, Query
 @router.get(
     "/v1/control-totals",
     summary="Read the control totals",
-    dependencies=about_all,
-    responses={200: shown(ControlTotals), **responses(*READING_PROBLEMS, problems.ProjectionBehind)},
+    dependencies=[*about_all, takes(TotalsQuestion)],
+    openapi_extra=CONDITIONAL,
+    responses={**shown(ControlTotals), **responses(*READING_PROBLEMS, problems.ProjectionBehind)},
 )
 def control_totals(request: Request, asked: Annotated[TotalsQuestion, Query()]) -> Response:
     """The postings of the whole ledger by product, kind and part, and the trial balance, which is zero."""
@@ -237,22 +245,23 @@ def control_totals(request: Request, asked: Annotated[TotalsQuestion, Query()]) 
 @router.get(
     "/v1/events",
     summary="Follow the events",
-    dependencies=for_followers,
+    dependencies=[*for_followers, takes(FeedQuestion)],
+    openapi_extra=CONDITIONAL,
     responses={
-        200: {**shown(Events), "description": "JSON, or a line for each event where NDJSON is accepted."},
-        **responses(*TOKEN_PROBLEMS, problems.WrongParameter, problems.LedgerUnavailable),
+        **shown(Events, ndjson=True),
+        **responses(*policy.PROBLEMS, problems.WrongParameter, problems.LedgerUnavailable),
     },
 )
 def events(request: Request, asked: Annotated[FeedQuestion, Query()]) -> Response:
     """The events after a position, in the one order of the journal; none at its end."""
     feed = read_feed(_database(request), after=asked.after, limit=asked.limit)
+    listed = [_event(stored) for stored in feed.events]
     if NDJSON in request.headers.get("accept", ""):
-        return Response(b"".join(_event(stored) + b"\n" for stored in feed.events), media_type=NDJSON)
+        lines = b"".join(event + b"\n" for event in listed)
+        return tag(request, lines, tagged=lines, is_pinned=False, media_type=NDJSON)
     last = feed.events[-1].position if feed.events else asked.after
-    listed = b",".join(map(_event, feed.events))
-    return Response(
-        b'{"head":%d,"next_after":%d,"events":[%b]}' % (feed.head, last, listed), media_type="application/json"
-    )
+    body = b'{"head":%d,"next_after":%d,"events":[%b]}' % (feed.head, last, b",".join(listed))
+    return tag(request, body, tagged=body, is_pinned=False, media_type=JSON)
 
 
 def _event(stored: Stored) -> bytes:

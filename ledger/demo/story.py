@@ -14,7 +14,7 @@ from ledger.domain.commands import ONE
 from ledger.domain.events import LimitBreachRecorded, decode
 from ledger.files import FileReport, post_file
 from ledger.journal import Journal
-from ledger.printing import WIDE, files_table, refusals_table, sheet_table, yuan
+from ledger.printing import FILES_WIDE, WIDE, files_table, refusals_table, sheet_table, yuan
 from ledger.projections.balance_sheet import SheetRead, read_balance_sheet
 from ledger.projections.standing import PersonUnknown
 from ledger.terminal import reading_files
@@ -43,10 +43,10 @@ def tell(console: Console, database: Database, written: Sample) -> SheetRead:
 
     console.print("[bold]1. Five source systems send account changes[/]")
     reports = post(*written.accounts, *written.contributions, *written.entries)
-    console.print(files_table(reports))
+    console.print(files_table(reports, wide=console.width >= FILES_WIDE))
     console.print("[bold]2. Their numbers are joined into persons, some of them wrongly[/]")
     joined = post(written.identities)
-    console.print(files_table(joined))
+    console.print(files_table(joined, wide=console.width >= FILES_WIDE))
     _print_facts(console, ledger, database, written.mistaken_merge)
     console.print("\n[bold]3. The mistake is undone, and what followed from it is rescinded[/]")
     parted = post(written.unmerge)

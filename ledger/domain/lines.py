@@ -60,7 +60,11 @@ class Recorded:
         """The lines of the fact, one for each account whose money it moves."""
         moved: dict[str, dict[str, int]] = {}
         for account, part, fen in self.legs:
-            if account != EXTERNAL:
-                amounts = moved.setdefault(account, {})
+            if account == EXTERNAL:
+                continue
+            amounts = moved.get(account)
+            if amounts is None:
+                moved[account] = {part: fen}
+            else:
                 amounts[part] = amounts.get(part, 0) + fen
         return [Line(account, amounts) for account, amounts in moved.items()]

@@ -5,7 +5,7 @@
    neither the pages to come nor their balances.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
@@ -154,15 +154,15 @@ class Statements:
                 copy.write("".join(rows))
 
 
-def _rows(recorded: Recorded) -> Iterator[str]:
+def _rows(recorded: Recorded) -> list[str]:
     """The lines of a fact in COPY's text format; ids, parts and kinds hold no character that means something in it."""
-    reverses = r"\N" if recorded.reverses is None else recorded.reverses
-    for account, amounts in recorded.lines():
-        fens = [*amounts.values()]
-        yield (
-            f"{recorded.position}\t{account}\t{recorded.fact.effective_on}\t{recorded.kind}\t{sum(fens)}\t"
-            f"{{{','.join(amounts)}}}\t{{{','.join(map(str, fens))}}}\t{reverses}\n"
-        )
+    day, reverses = recorded.fact.effective_on.isoformat(), recorded.reverses
+    end = "\\N\n" if reverses is None else f"{reverses}\n"
+    return [
+        f"{recorded.position}\t{account}\t{day}\t{recorded.kind}\t{sum(amounts.values())}\t"
+        f"{{{','.join(amounts)}}}\t{{{','.join(map(str, amounts.values()))}}}\t{end}"
+        for account, amounts in recorded.lines()
+    ]
 
 
 def _of(statement: bytes, slot: int) -> bytes:

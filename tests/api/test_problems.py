@@ -44,7 +44,7 @@ TYPES_EVER_ANSWERED = {
     "position-not-recorded": 409,
     "poster-not-permitted": 403,
     "projection-behind": 503,
-    "reading-too-large": 422,
+    "reading-too-large": 409,
     "scope-missing": 403,
     "token-expired": 401,
     "token-invalid": 401,
@@ -272,7 +272,7 @@ class TestAnApp:
         """RFC 9110 section 15.5.6."""
         response = client.request("PUT", "/v1/things")
         assert problem(response)["type"] == "/problems/method-not-allowed"
-        assert response.headers["allow"] == "DELETE, GET, POST"
+        assert response.headers["allow"] == "DELETE, GET, HEAD, POST"
 
     def test_a_body_that_is_no_json(self, client: Client) -> None:
         response = client.request(
