@@ -215,7 +215,8 @@ def _paths(sized: Sized, count: int) -> dict[str, list[str]]:
         "balance sheet, now": [sheets.format(account) for account in accounts],
         "balance sheet, both time axes": [f"{sheets.format(a)}?{moment}={sized.size}" for a in accounts],
         "balance sheet, now, 2,400 facts": [sheets.format("LIFE-ea")] * count,
-        "balance sheet, both time axes, 2,400 facts": [f"{sheets.format('LIFE-ea')}?{moment}={sized.size - 1}"] * min(count, 100),
+        "balance sheet, both time axes, 2,400 facts": [f"{sheets.format('LIFE-ea')}?{moment}={sized.size - 1}"]
+        * min(count, 100),
         "account": [f"/v1/accounts/{account}" for account in accounts],
         "statement": [f"/v1/accounts/{account}/statement" for account in accounts],
         "statement, both time axes, 50 of 480 lines": [

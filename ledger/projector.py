@@ -8,8 +8,8 @@
 4. A slot is emptied only when nobody can still be reading it: emptying shows to all at once, older snapshots included.
 
 Locking: whoever projects into a slot holds its row. Others pass it over, so several projectors may run, and one works.
-Who rebuilds a projection holds an advisory lock of its name from the first row to the emptying of the old slot; the
-server lets go of it when the connection ends.
+Who rebuilds a projection writes its session beside its name, from the first row to the emptying of the old slot; when the
+session has ended, however it did, the claim is void. An open transaction would keep old rows of the writers alive so long.
 """
 
 import threading
@@ -50,9 +50,19 @@ MAX_REASON_CHARACTERS = 300
 # Derived rows need no disk flush of their own: rows and position are lost together, and taken again.
 BEGIN = b"SET LOCAL synchronous_commit = off"
 
-# A killed rebuild holds its lock until the server has noticed.
-CLAIM_WAIT = b"SET LOCAL lock_timeout = '2s'"
-CLAIM = b"SELECT pg_advisory_lock(hashtextextended('ledger rebuild ' || %s, 0))"
+# The claim of a killed rebuild stands until the server has noticed.
+CLAIM_WAIT_S = 2.0
+CLAIM = b"""
+WITH session AS (
+    SELECT pid, pid || ' ' || backend_start AS name
+    FROM pg_stat_activity
+    WHERE datname = current_database()
+)
+UPDATE projection
+SET rebuilt_by = (SELECT session.name FROM session WHERE session.pid = pg_backend_pid())
+WHERE name = %s AND (rebuilt_by IS NULL OR rebuilt_by NOT IN (SELECT session.name FROM session))
+"""
+RELEASE = b"UPDATE projection SET rebuilt_by = NULL WHERE name = %s"
 
 LACKING = b"""
 SELECT EXISTS (
@@ -265,6 +275,8 @@ class Projector:
             deadline = time.monotonic() + READERS_WAIT_S
             for name, swap in swaps.items():
                 self._clear(connections[name], name, swap.retired, swap.transaction, deadline)
+                connections[name].execute(RELEASE, (name,))
+                connections[name].commit()
             return min(swap.position for swap in swaps.values())
 
     def _start(self, connection: Connection, name: str) -> None:
@@ -390,12 +402,13 @@ def _undone_unless_committed(connection: Connection) -> Iterator[None]:
 
 
 def _claim(connection: Connection, name: str) -> None:
-    """Be the only one who rebuilds this projection, until the connection ends. Raises RebuildRunning."""
-    try:
-        connection.execute(CLAIM_WAIT)
-        connection.execute(CLAIM, (name,))
-    except psycopg.errors.LockNotAvailable as error:
-        raise RebuildRunning(RebuildRunning.__doc__) from error
+    """Be the only one who rebuilds this projection, until released or the session ends. Raises RebuildRunning."""
+    deadline = time.monotonic() + CLAIM_WAIT_S
+    while connection.execute(CLAIM, (name,)).rowcount == 0:
+        connection.rollback()
+        if time.monotonic() > deadline:
+            raise RebuildRunning(RebuildRunning.__doc__)
+        time.sleep(PAUSE_S)
     connection.commit()
 
 

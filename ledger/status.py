@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from ledger.database import Database
 
+# Who asks whether the ledger is well wants to know soon.
+CONNECTION_WAIT_S = 2.0
+
 HEAD = b"SELECT size, recorded_at, clock_timestamp() FROM head"
 
 # The lag in time is the age of the first fact that the projection has not taken.
@@ -59,7 +62,7 @@ class Status(NamedTuple):
 
 def read_status(database: Database) -> Status:
     """Read it all in one snapshot."""
-    with database.connection() as connection:
+    with database.connection(wait_s=CONNECTION_WAIT_S) as connection:
         connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = connection.execute(HEAD, prepare=True).fetchone()
         assert row is not None

@@ -8,12 +8,14 @@ SET LOCAL ROLE ledger_owner;
 
 CREATE TABLE projection (
     name text COLLATE "C" PRIMARY KEY,
-    live_slot smallint NOT NULL DEFAULT 1 CHECK (live_slot IN (1, 2))
+    live_slot smallint NOT NULL DEFAULT 1 CHECK (live_slot IN (1, 2)),
+    rebuilt_by text
 );
 
 COMMENT ON TABLE projection IS 'The projections, and which slot of each is read.';
 COMMENT ON COLUMN projection.name IS 'Name of the projection.';
 COMMENT ON COLUMN projection.live_slot IS 'The slot that readers use.';
+COMMENT ON COLUMN projection.rebuilt_by IS 'The session that rebuilds it, as process and start; void when that has ended.';
 
 CREATE TABLE projection_slot (
     name text COLLATE "C" NOT NULL REFERENCES projection (name),
@@ -157,7 +159,7 @@ CREATE TABLE control_total_2 (LIKE control_total_1 INCLUDING ALL);
 COMMENT ON TABLE control_total_1 IS 'Control totals, slot 1: sums per span, day, product, kind and part.';
 COMMENT ON TABLE control_total_2 IS 'Control totals, slot 2: sums per span, day, product, kind and part.';
 
-GRANT SELECT, UPDATE (live_slot) ON projection TO ledger_app;
+GRANT SELECT, UPDATE (live_slot, rebuilt_by) ON projection TO ledger_app;
 GRANT SELECT, UPDATE (position, halted) ON projection_slot TO ledger_app;
 GRANT SELECT, INSERT, DELETE ON dead_letter TO ledger_app;
 GRANT SELECT, INSERT, TRUNCATE ON statement_line_1, statement_line_2 TO ledger_app;

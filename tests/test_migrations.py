@@ -210,6 +210,7 @@ class TestRights:
             ("head", "size"),
             ("head", "recorded_at"),
             ("projection", "live_slot"),
+            ("projection", "rebuilt_by"),
             ("projection_slot", "position"),
             ("projection_slot", "halted"),
         }

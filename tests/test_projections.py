@@ -638,7 +638,7 @@ def test_rebuilds_that_race_leave_whole_rows(database: Database, random_commands
 def test_a_rebuild_beside_one_that_goes_on_is_told_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """And does the first one no harm, which was between two stretches and held no row."""
     monkeypatch.setattr(projector_module, "STRETCH", 4)
-    monkeypatch.setattr(projector_module, "CLAIM_WAIT", b"SET LOCAL lock_timeout = '50ms'")
+    monkeypatch.setattr(projector_module, "CLAIM_WAIT_S", 0.05)
     two_people(Ledger(database))
     projector = Projector(database)
     projector.catch_up()

@@ -32,8 +32,17 @@ def _written(moment: object) -> object:
 
 # Bounded, because near the ends of the calendar a time zone or a count of days leads out of it.
 DecidedAt = Annotated[AwareDatetime, Field(ge=FIRST_MOMENT, lt=LAST_MOMENT), BeforeValidator(_written)]
-# Strict, because a number would be taken for seconds since 1970.
-Day = Annotated[date, Field(strict=True)]
+
+
+def _day(day: object) -> object:
+    """Refuse a number, also one in quotes, as of a moment."""
+    if isinstance(day, date) or (isinstance(day, str) and day[4:5] == "-"):
+        return day
+    message = "a date is written YYYY-MM-DD"
+    raise ValueError(message)
+
+
+Day = Annotated[date, Field(strict=True), BeforeValidator(_day)]
 Approvers = Annotated[list[Actor], Field(max_length=8)]
 AskedPartition = Annotated[
     list[Annotated[list[Sid], Field(max_length=MAX_MEMBERS)]], Field(min_length=1, max_length=MAX_MEMBERS)

@@ -21,6 +21,8 @@ Connection = psycopg.Connection[TupleRow]
 # What a source identity, a one_id and an account are spelled with; nothing else can be looked up.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 MAX_WAIT_S = 2.0
+# Who has seen a position further beyond the journal's end than this is mistaken, and is not waited for.
+MAX_AHEAD = 100_000
 LOOK_AGAIN_S = 0.02
 
 STANDING = b"""
@@ -117,6 +119,8 @@ def snapshot(database: Database, *, known_at: int | None, seen: int | None) -> I
             size = head(connection)
             if known_at is not None and known_at > size:
                 raise PositionNotRecorded(asked=known_at, head=size)
+            if seen is not None and seen > size + MAX_AHEAD:
+                raise PositionNotRecorded(asked=seen, head=size)
             if seen is None or seen <= size:
                 yield connection, size
                 return

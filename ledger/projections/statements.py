@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Literal, NamedTuple
 
+from psycopg.rows import TupleRow
 from pydantic import BaseModel, ConfigDict
 
 from ledger.database import Database
@@ -25,13 +26,9 @@ FROM STDIN
 """
 
 OPENED = b"""
-SELECT sid, product, opened_on, opened_position
-FROM (
-    SELECT (state::json) ->> 'sid', (state::json) ->> 'product', (state::json) ->> 'opened_on',
-        ((state::json) ->> 'opened_position')::bigint
-    FROM memory
-    WHERE tag = %s
-) AS account (sid, product, opened_on, opened_position)
+SELECT state::json ->> 'sid', state::json ->> 'product', (state::json ->> 'opened_position')::bigint
+FROM memory
+WHERE tag = %s
 """
 
 # The part of an account's lines that a reading is about; `line` is an index-only scan wherever no more is asked for.
@@ -184,13 +181,13 @@ def read_statement(  # noqa: PLR0913 - what a statement can be asked for
 
     Raises AccountUnknown, PositionNotRecorded and ProjectionBehind.
     """
-    if not NAME.fullmatch(account):
-        raise AccountUnknown(account)
     if after is not None:
         order, as_of, known_at = after.order, after.as_of, after.known_at
+    opened = _opened(database, account, known_at)
+    # An account that was opened a moment ago is not unknown because the projection has not come to it.
+    seen = max(seen or 0, opened.position)
     with reading(database, STATEMENTS, known_at=known_at, seen=seen) as (connection, at):
         known_at = at.position if known_at is None else known_at
-        opened = _opened(connection, account, known_at)
         key, bound, paged = KEYS[order]
         asked: dict[str, Any] = {
             "account": account,
@@ -208,28 +205,11 @@ def read_statement(  # noqa: PLR0913 - what a statement can be asked for
         page = _of(PAGE, at.slot).replace(b"{key}", key).replace(b"{after}", bound).replace(b"{paged}", paged)
         rows = connection.execute(page, asked, prepare=True).fetchall()
         missing = incomplete(connection, STATEMENTS, at, tags=[f"account:{account}"], until=known_at)
-    lines: list[StatementLine] = []
-    for position, effective_on, kind, fen, names, fens, reverses, recorded_at, command_id in rows[
-        : min(limit, MAX_LINES)
-    ]:
-        balance += fen
-        lines.append(
-            StatementLine(
-                position=position,
-                effective_on=effective_on,
-                recorded_at=recorded_at.isoformat(),
-                kind=kind,
-                amounts_fen=dict(zip(names, fens, strict=True)),
-                amount_fen=fen,
-                balance_fen=balance,
-                reverses=reverses,
-                command_id=command_id,
-            )
-        )
+    lines = _lines(rows[: min(limit, MAX_LINES)], balance)
     statement = Statement(
         account=account,
-        sid=opened[0],
-        product=opened[1],
+        sid=opened.sid,
+        product=opened.product,
         known_at=known_at,
         as_of=as_of,
         order=order,
@@ -242,11 +222,43 @@ def read_statement(  # noqa: PLR0913 - what a statement can be asked for
     return Page(statement, Cursor(order, known_at, as_of, last.effective_on, last.position) if last else None)
 
 
-def _opened(connection: Connection, account: str, known_at: int) -> tuple[str, str]:
-    row = connection.execute(OPENED, ("account:" + account,), prepare=True).fetchone()
-    if row is None or row[3] > known_at:
+def _lines(rows: Sequence[TupleRow], balance_fen: int) -> list[StatementLine]:
+    lines: list[StatementLine] = []
+    for position, effective_on, kind, fen, names, fens, reverses, recorded_at, command_id in rows:
+        balance_fen += fen
+        lines.append(
+            StatementLine(
+                position=position,
+                effective_on=effective_on,
+                recorded_at=recorded_at.isoformat(),
+                kind=kind,
+                amounts_fen=dict(zip(names, fens, strict=True)),
+                amount_fen=fen,
+                balance_fen=balance_fen,
+                reverses=reverses,
+                command_id=command_id,
+            )
+        )
+    return lines
+
+
+class _Opened(NamedTuple):
+    """Whose account it is, of which product, and the position of its opening."""
+
+    sid: str
+    product: str
+    position: int
+
+
+def _opened(database: Database, account: str, known_at: int | None) -> _Opened:
+    """Raises AccountUnknown."""
+    if not NAME.fullmatch(account):
         raise AccountUnknown(account)
-    return row[0], row[1]
+    with database.connection() as connection:
+        row = connection.execute(OPENED, ("account:" + account,), prepare=True).fetchone()
+    if row is None or (known_at is not None and row[2] > known_at):
+        raise AccountUnknown(account)
+    return _Opened(*row)
 
 
 def _one(connection: Connection, statement: bytes, asked: dict[str, Any]) -> int:

@@ -205,6 +205,7 @@ NO_COMMAND: dict[str, tuple[bytes, str]] = {
     "unknown type": (changed(b'"PostContribution"', b'"DropTable"'), "type"),
     "type of another type": (changed(b'"PostContribution"', b'["PostContribution"]'), "type"),
     "unknown field": (GOOD_BYTES[:-1] + b',"amount":1}', "?"),
+    "seconds for a date": (changed(b'"2026-02-15"', b'"1771113600"'), "effective_on"),
     "member twice": (GOOD_BYTES[:-1] + b',"account":"E2"}', ""),
     "part twice": (changed(b'{"employee": 100}', b'{"employee": 100, "employee": 1}'), ""),
     "NaN": (changed(b"100", b"NaN"), "amounts_fen.employee"),
