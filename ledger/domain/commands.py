@@ -18,6 +18,7 @@ from ledger.domain.money import AskedAmounts, AskedFen
 
 MAX_LINKS = 50
 MAX_MEMBERS = 200
+DAY_CHARACTERS = len("2026-01-31")
 FIRST_MOMENT = datetime(1990, 1, 1, tzinfo=UTC)
 LAST_MOMENT = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -35,14 +36,16 @@ DecidedAt = Annotated[AwareDatetime, Field(ge=FIRST_MOMENT, lt=LAST_MOMENT), Bef
 
 
 def _day(day: object) -> object:
-    """Refuse a number, also one in quotes, as of a moment."""
-    if isinstance(day, date) or (isinstance(day, str) and day[4:5] == "-"):
+    """Refuse a number, also one in quotes, as of a moment; and a moment."""
+    if isinstance(day, str) and len(day) == DAY_CHARACTERS and day[4] == "-":
+        return day
+    if isinstance(day, date) and not isinstance(day, datetime):
         return day
     message = "a date is written YYYY-MM-DD"
     raise ValueError(message)
 
 
-Day = Annotated[date, Field(strict=True), BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(_day)]
 Approvers = Annotated[list[Actor], Field(max_length=8)]
 AskedPartition = Annotated[
     list[Annotated[list[Sid], Field(max_length=MAX_MEMBERS)]], Field(min_length=1, max_length=MAX_MEMBERS)
