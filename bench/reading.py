@@ -25,8 +25,10 @@ from ledger.application import Ledger
 from ledger.database import Database, TemporaryServer
 from ledger.domain.commands import Command, OpenAccount, PostContribution, RegisterSourceIdentity
 from ledger.facts import read_stretch
-from ledger.projector import STRETCH, Projector
+from ledger.projector import Projector
+from ledger.rebuilding import rebuild
 from ledger.settings import Settings
+from ledger.taking import NAMES, STRETCH
 
 LIFETIME_S = 86_400
 CLIENTS = (1, 16, 64)
@@ -96,15 +98,14 @@ def _life(world: World, months: int) -> Iterator[Command]:
 
 def rebuilds(sized: Sized, report: Report) -> None:
     """Each projection by itself, all of them in one pass, and the floor: reading and decoding alone."""
-    projector = Projector(sized.database)
     rows: list[str] = []
-    for names in ([], *([name] for name in projector.names), projector.names):
+    for names in ((), *((name,) for name in NAMES), NAMES):
         rates = []
         for _ in range(2):
             settle()
             start = time.perf_counter()
             if names:
-                projector.rebuild(names)
+                rebuild(sized.database, names)
             else:
                 _read_all(sized.database, sized.size)
             rates.append(sized.size / (time.perf_counter() - start))

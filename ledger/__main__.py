@@ -35,9 +35,11 @@ from ledger.projections.balance_sheet import read_balance_sheet
 from ledger.projections.control_totals import read_totals
 from ledger.projections.statements import MAX_LINES, Cursor, Statement, read_statement
 from ledger.projector import Projector
+from ledger.rebuilding import rebuild as rebuild_aside
 from ledger.serving import serve as serve_api
 from ledger.settings import Settings
 from ledger.status import read_status
+from ledger.taking import NAMES
 from ledger.terminal import (
     EXIT_CODES,
     SOME_MALFORMED,
@@ -191,14 +193,14 @@ def project(
     with plainly_explained(), open_database(Settings()) as database:
         projector = Projector(database)
         if rebuild:
-            names = projector.names if "all" in rebuild else rebuild
-            if unknown := sorted(set(names) - set(projector.names)):
+            names = NAMES if "all" in rebuild else rebuild
+            if unknown := sorted(set(names) - set(NAMES)):
                 leave(
                     WRONG_USAGE,
-                    f"No such projection: {', '.join(unknown)}. There are {', '.join(projector.names)}.",
+                    f"No such projection: {', '.join(unknown)}. There are {', '.join(NAMES)}.",
                 )
             with counting("rebuilding", read_status(database).head) as advance:
-                position = projector.rebuild(names, progress=advance)
+                position = rebuild_aside(database, names, progress=advance)
             _say({"rebuilt": sorted(set(names)), "position": position}, f"Rebuilt to position {position:,}.", as_json)
         elif once:
             passed = projector.catch_up()
@@ -207,7 +209,7 @@ def project(
             stop = threading.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda _number, _frame: stop.set())
-            _say({"projecting": projector.names}, "Projecting (Ctrl-C ends it).", as_json)
+            _say({"projecting": NAMES}, "Projecting (Ctrl-C ends it).", as_json)
             projector.run(stop, report=lambda sentence: typer.echo(sentence, err=True))
 
 

@@ -29,7 +29,7 @@ from ledger.parsing import FileUnreadable
 from ledger.printing import WIDE
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown
-from ledger.projector import RebuildFailed, RebuildRunning, SlotStillRead
+from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
 from ledger.serving import AddressTaken
 from ledger.settings import variable_name
 from migrations import MigrationError

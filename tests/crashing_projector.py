@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import sys
 
-from ledger import projector
+from ledger import taking
 from ledger.database import Database
+from ledger.rebuilding import rebuild
 from ledger.settings import Settings
 
 
 def main(url: str, stretch: int, names: list[str]) -> None:
     """Rebuild, and say when it begins and that it ended."""
-    projector.STRETCH = stretch
+    taking.STRETCH = stretch
     database = Database(url=url, admin_url=url, embedded=False, settings=Settings(pool_size=2))
     sys.stdout.write("rebuilding\n")
     sys.stdout.flush()
-    position = projector.Projector(database).rebuild(names)
+    position = rebuild(database, names)
     sys.stdout.write(f"rebuilt to {position}\n")
     sys.stdout.flush()
 

@@ -16,7 +16,6 @@ import psycopg
 import pytest
 from eventsourcing.dcb.api import DCBEvent
 
-from ledger import projector as projector_module
 from ledger.application import Ledger
 from ledger.domain.events import SourceIdentityRegistered
 from ledger.domain.history import sheet_at
@@ -28,7 +27,9 @@ from ledger.projections.control_totals import SPANS, Totals
 from ledger.projections.people import People, read_person
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown, Cursor, Statements
-from ledger.projector import Projector, RebuildFailed, RebuildRunning, SlotStillRead
+from ledger.projector import Projector
+from ledger.rebuilding import Rebuild, RebuildFailed, RebuildRunning, SlotStillRead, rebuild
+from ledger.taking import NAMES
 from tests.commands import (
     CAP_FEN,
     PERSONAL,
@@ -233,10 +234,10 @@ def test_a_rebuild_gives_the_same_rows_as_following_did(database: Database, rand
         projector.catch_up()
     live = rows_of(database)
     assert all(live.values())
-    assert projector.rebuild(projector.names) == len(facts_of(database))
+    assert rebuild(database, NAMES) == len(facts_of(database))
     assert rows_of(database) == live
     assert rows_of(database, dict.fromkeys(TABLES, 1)) == {table: [] for table in live}
-    projector.rebuild(["statements"])
+    rebuild(database, ["statements"])
     assert rows_of(database) == live
 
 
@@ -247,7 +248,7 @@ def test_a_rebuild_that_was_cut_off_goes_on(
     ledger.post(random_commands)
     projector.catch_up()
     live = rows_of(database)
-    monkeypatch.setattr(projector_module, "STRETCH", 50)
+    monkeypatch.setattr("ledger.taking.STRETCH", 50)
     passed: list[int] = []
 
     def cut_off(facts: int) -> None:
@@ -256,14 +257,14 @@ def test_a_rebuild_that_was_cut_off_goes_on(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        projector.rebuild(["people", "statements"], progress=cut_off)
+        rebuild(database, ["people", "statements"], progress=cut_off)
     assert rows_of(database) == live
     with psycopg.connect(database.admin_url) as connection:
         reached = connection.execute(
             "SELECT name, position FROM projection_slot WHERE slot = 2 ORDER BY name"
         ).fetchall()
     assert reached == [("control_totals", None), ("people", 150), ("statements", 150)]
-    Projector(database).rebuild(projector.names)
+    rebuild(database, NAMES)
     assert rows_of(database) == live
 
 
@@ -295,7 +296,7 @@ def test_readings_stay_whole_while_rebuilds_swap_and_writers_write(database: Dat
             for number in range(12):
                 here, there = ("A1", "A2") if number % 2 == 0 else ("A2", "A1")
                 ledger.post([transfer(here, there, 1_000)])
-                projector.rebuild(["control_totals", "statements"])
+                rebuild(database, ["control_totals", "statements"])
         finally:
             done.set()
             stop.set()
@@ -379,7 +380,7 @@ def test_an_unreadable_fact_stops_only_what_it_must(database: Database) -> None:
         connection.execute("ALTER TABLE event DISABLE TRIGGER refuse_change")
         connection.execute("UPDATE event SET data = %s WHERE position = 7", kept)
         connection.execute("ALTER TABLE event ENABLE ALWAYS TRIGGER refuse_change")
-    projector.rebuild(projector.names)
+    rebuild(database, NAMES)
     assert statement(database, "A1").statement.missing == []
     assert [line.position for line in statement(database, "A1", order="position").statement.lines] == [6, 7, 9, 11]
     assert totals(database).missing == []
@@ -421,7 +422,7 @@ def test_a_fact_that_one_projection_cannot_take_is_found_among_thousands(
 
 def test_a_projection_that_can_take_nothing_halts_alone(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a bound the fault is not with the facts: it stops where it stands, and says so to its readers."""
-    monkeypatch.setattr(projector_module, "MAX_DEAD_LETTERS", 5)
+    monkeypatch.setattr("ledger.taking.MAX_DEAD_LETTERS", 5)
     ledger, projector = Ledger(database), Projector(database)
     ledger.post([register("ea:1"), open_account("ea:1", "A1"), contribute("A1", 5)])
     projector.catch_up()
@@ -434,8 +435,8 @@ def test_a_projection_that_can_take_nothing_halts_alone(database: Database, monk
         with pytest.raises(ProjectionBehind, match="more than 5 facts"):
             statement(database, "A1", seen=23)
         with pytest.raises(RebuildFailed, match="statements: more than 5"):
-            projector.rebuild(["statements"])
-    projector.rebuild(["statements"])
+            rebuild(database, ["statements"])
+    rebuild(database, ["statements"])
     assert statement(database, "A1", seen=23).statement.balance_fen == 25
 
 
@@ -443,7 +444,7 @@ def test_only_one_rebuild_of_a_projection_runs(database: Database) -> None:
     with psycopg.connect(database.admin_url) as connection:
         connection.execute("SELECT FROM projection_slot WHERE name = 'people' FOR UPDATE")
         with pytest.raises(RebuildRunning):
-            Projector(database).rebuild(["statements", "people"])
+            rebuild(database, ["statements", "people"])
 
 
 def test_plain_events_are_passed_over(database: Database) -> None:
@@ -532,12 +533,12 @@ def _aside(database: Database, name: str) -> tuple[int, int | None]:
 
 
 def test_a_reader_of_before_the_swap_still_reads_whole_rows(database: Database) -> None:
-    """Invariant 4 of projector.py: emptying the old slot waits for a reader that wrote nothing and holds no lock yet."""
+    """Invariant 2 of rebuilding.py: emptying the old slot waits for a reader that wrote nothing and holds no lock yet."""
     two_people(Ledger(database))
     Projector(database).catch_up()
     rows = rows_of(database)["statement_line"]
     with ThreadPoolExecutor(1) as pool, _reader_of_before(database) as reader:
-        rebuilding = pool.submit(Projector(database).rebuild, ["statements"])
+        rebuilding = pool.submit(rebuild, database, ["statements"])
         deadline = time.monotonic() + 20
         while _aside(database, "statements")[0] != 1:
             assert time.monotonic() < deadline, "it does not swap while somebody reads"
@@ -554,20 +555,20 @@ def test_a_reader_of_before_the_swap_still_reads_whole_rows(database: Database) 
 def test_a_reader_that_never_ends_keeps_its_rows_and_the_next_rebuild_empties_them(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Invariant 4 of projector.py: whoever empties the slot, nobody reads a table that is emptied under them."""
-    monkeypatch.setattr(projector_module, "READERS_WAIT_S", 0.2)
+    """Invariant 2 of rebuilding.py: whoever empties the slot, nobody reads a table that is emptied under them."""
+    monkeypatch.setattr("ledger.rebuilding.READERS_WAIT_S", 0.2)
     two_people(Ledger(database))
     projector = Projector(database)
     projector.catch_up()
     rows = rows_of(database)["statement_line"]
     with _reader_of_before(database) as reader:
-        assert projector.rebuild(["statements"]) == 11
+        assert rebuild(database, ["statements"]) == 11
         assert _aside(database, "statements") == (1, None)
         assert rows_of(database, dict.fromkeys(TABLES, 1))["statement_line"] == rows
         with pytest.raises(SlotStillRead):
-            projector.rebuild(["statements"])
+            rebuild(database, ["statements"])
         assert sorted(reader.execute("SELECT * FROM statement_line_1").fetchall(), key=str) == rows
-    projector.rebuild(["statements"])
+    rebuild(database, ["statements"])
     assert _aside(database, "statements") == (2, None)
     assert rows_of(database)["statement_line"] == rows
     assert rows_of(database, dict.fromkeys(TABLES, 2))["statement_line"] == []
@@ -585,10 +586,10 @@ def test_a_table_locked_by_a_backup_is_left_to_the_next_rebuild(
     monkeypatch.setattr(database, "_settings", lock_at_once)
     with psycopg.connect(database.admin_url) as dump:
         dump.execute("LOCK TABLE person_identity_1 IN ACCESS SHARE MODE")
-        assert projector.rebuild(["people"]) == 11
+        assert rebuild(database, ["people"]) == 11
         with pytest.raises(SlotStillRead):
-            projector.rebuild(["people"])
-    projector.rebuild(["people"])
+            rebuild(database, ["people"])
+    rebuild(database, ["people"])
     assert rows_of(database) == rows
 
 
@@ -596,23 +597,23 @@ def test_a_rebuild_that_can_take_nothing_at_the_swap_does_not_swap(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came during the passes is taken while both slots are held; what cannot be taken there halts the new slot."""
-    monkeypatch.setattr(projector_module, "MAX_DEAD_LETTERS", 5)
+    monkeypatch.setattr("ledger.taking.MAX_DEAD_LETTERS", 5)
     ledger, projector = Ledger(database), Projector(database)
     ledger.post([register("ea:1"), open_account("ea:1", "A1"), contribute("A1", 5)])
     projector.catch_up()
-    swap = projector._swap
+    swap = Rebuild._swap
 
     def late(*arguments: Any) -> Any:
         ledger.post([contribute("A1", 1) for _ in range(20)])
         return swap(*arguments)
 
     with monkeypatch.context() as patched, _failing(monkeypatch, set(range(4, 1_000))):
-        patched.setattr(projector, "_swap", late)
+        patched.setattr(Rebuild, "_swap", late)
         with pytest.raises(RebuildFailed, match="statements: more than 5"):
-            projector.rebuild(["statements"])
+            rebuild(database, ["statements"])
     assert _aside(database, "statements") == (2, 3)
     assert statement(database, "A1").statement.known_at == 3
-    assert projector.rebuild(["statements"]) == 23
+    assert rebuild(database, ["statements"]) == 23
     assert statement(database, "A1").statement.balance_fen == 25
 
 
@@ -623,22 +624,22 @@ def test_rebuilds_that_race_leave_whole_rows(database: Database, random_commands
     projector.catch_up()
     live = rows_of(database)
 
-    def rebuild() -> int:
+    def race() -> int:
         try:
-            return Projector(database).rebuild(TABLES)
+            return rebuild(database, TABLES)
         except RebuildRunning:
             return 0
 
     with ThreadPoolExecutor(4) as pool:
-        reached = [each.result() for each in [pool.submit(rebuild) for _ in range(8)]]
+        reached = [each.result() for each in [pool.submit(race) for _ in range(8)]]
     assert set(reached) - {0} == {len(facts_of(database))}
     assert rows_of(database) == live
 
 
 def test_a_rebuild_beside_one_that_goes_on_is_told_so(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """And does the first one no harm, which was between two stretches and held no row."""
-    monkeypatch.setattr(projector_module, "STRETCH", 4)
-    monkeypatch.setattr(projector_module, "CLAIM_WAIT_S", 0.05)
+    monkeypatch.setattr("ledger.taking.STRETCH", 4)
+    monkeypatch.setattr("ledger.rebuilding.CLAIM_WAIT_S", 0.05)
     two_people(Ledger(database))
     projector = Projector(database)
     projector.catch_up()
@@ -647,10 +648,10 @@ def test_a_rebuild_beside_one_that_goes_on_is_told_so(database: Database, monkey
 
     def another(_facts: int) -> None:
         with pytest.raises(RebuildRunning) as running:
-            Projector(database).rebuild(["statements"])
+            rebuild(database, ["statements"])
         refused.append(running)
 
-    assert projector.rebuild(projector.names, progress=another) == 11
+    assert rebuild(database, NAMES, progress=another) == 11
     assert len(refused) == 3
     assert rows_of(database) == rows
 
@@ -659,7 +660,7 @@ def test_a_rebuild_beside_a_projector_that_follows_and_a_writer(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The slots change places again and again, and each fact is taken once."""
-    monkeypatch.setattr(projector_module, "STRETCH", 20)
+    monkeypatch.setattr("ledger.taking.STRETCH", 20)
     ledger = Ledger(database)
     ledger.post([register("ea:1"), open_account("ea:1", "A1")])
     stop = threading.Event()
@@ -675,7 +676,7 @@ def test_a_rebuild_beside_a_projector_that_follows_and_a_writer(
         writing, following = pool.submit(write), pool.submit(Projector(database).run, stop)
         try:
             for _ in range(8):
-                Projector(database).rebuild(TABLES)
+                rebuild(database, TABLES)
                 assert_rows_and_positions_agree(database)
         finally:
             stop.set()
@@ -697,7 +698,7 @@ def test_catching_up_waits_for_who_holds_the_slots_and_not_for_ever(
         assert Projector(database).catch_up() == 11
         late.join()
     Ledger(database).post([credit("A2", 1)])
-    monkeypatch.setattr(projector_module, "OTHERS_WAIT_S", 0.2)
+    monkeypatch.setattr("ledger.projector.OTHERS_WAIT_S", 0.2)
     with psycopg.connect(database.admin_url) as holding:
         holding.execute("SELECT FROM projection_slot FOR UPDATE")
         assert Projector(database).catch_up() == 0
@@ -708,7 +709,7 @@ def test_a_connection_lost_within_a_rebuild_is_what_is_said(
     database: Database, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     """The first error, and not that the connection is closed; the rebuild goes on when called again."""
-    monkeypatch.setattr(projector_module, "STRETCH", 3)
+    monkeypatch.setattr("ledger.taking.STRETCH", 3)
     two_people(Ledger(database))
     projector = Projector(database)
     projector.catch_up()
@@ -721,20 +722,20 @@ def test_a_connection_lost_within_a_rebuild_is_what_is_said(
             _terminate_all(database)
 
     if at == 0:
-        swap = projector._swap
+        swap = Rebuild._swap
 
         def cut_off_swap(*arguments: Any) -> Any:
             _terminate_all(database)
             return swap(*arguments)
 
-        monkeypatch.setattr(projector, "_swap", cut_off_swap)
+        monkeypatch.setattr(Rebuild, "_swap", cut_off_swap)
     with pytest.raises(psycopg.OperationalError, match=r"terminating connection|closed the connection") as lost:
-        projector.rebuild(projector.names, progress=cut_off)
+        rebuild(database, NAMES, progress=cut_off)
     assert "the connection is closed" not in str(lost.value)
     database.pool.check()
     assert rows_of(database) == rows
     monkeypatch.undo()
-    assert Projector(database).rebuild(projector.names) == 11
+    assert rebuild(database, NAMES) == 11
     assert rows_of(database) == rows
 
 

@@ -19,6 +19,7 @@ from ledger.application import Ledger, LedgerUnavailable
 from ledger.database import Database, open_database
 from ledger.embedded import EmbeddedServer
 from ledger.projector import Projector
+from ledger.rebuilding import rebuild
 from ledger.settings import Settings
 from tests.crashing_writer import batch
 from tests.programs import PATIENCE_S, Program
@@ -94,7 +95,7 @@ def assert_as_a_rebuild_from_nothing(database: Database) -> None:
     assert all(followed.values())
     # Twice: the first one may go on with what a killed one left.
     for _ in range(2):
-        assert Projector(database).rebuild(TABLES) == size
+        assert rebuild(database, TABLES) == size
         assert rows_of(database) == followed
 
 
