@@ -751,7 +751,7 @@ def _terminate_all(database: Database) -> None:
 def test_an_interrupt_within_a_stretch_leaves_rows_and_position_as_they_were(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Invariant 1 of projector.py, for Ctrl-C anywhere: in the first, second and last projection of the stretch."""
+    """Invariant 1 of taking.py, for Ctrl-C anywhere: in the first, second and last projection of the stretch."""
     two_people(Ledger(database))
     for applied in (Totals, People, Statements):
         apply = applied.apply

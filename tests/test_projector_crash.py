@@ -100,7 +100,7 @@ def assert_as_a_rebuild_from_nothing(database: Database) -> None:
 
 
 def test_a_killed_projector_skips_nothing_and_doubles_nothing(database: Database) -> None:
-    """Invariant 1 of projector.py: the real program, killed at random moments while a writer posts."""
+    """Invariant 1 of taking.py: the real program, killed at random moments while a writer posts."""
     rng = random.Random(1)  # noqa: S311  a test, not a secret
     settings = {"LEDGER_DATABASE_URL": database.url}
     with posting(database, "a"):
@@ -116,7 +116,7 @@ def test_a_killed_projector_skips_nothing_and_doubles_nothing(database: Database
 
 
 def test_a_killed_rebuild_goes_on_and_ends_with_the_same_rows(database: Database) -> None:
-    """Invariant 3 of projector.py: killed at random moments, before, within and after the swaps."""
+    """Invariant 1 of rebuilding.py: killed at random moments, before, within and after the swaps."""
     rng = random.Random(2)  # noqa: S311  a test, not a secret
     ledger = Ledger(database)
     for number in range(12):

@@ -24,7 +24,8 @@ from pydantic_core import to_json
 
 from ledger.api import policy, problems
 from ledger.api.answers import JSON, NDJSON
-from ledger.api.documents import COMMAND_EXAMPLES, OUTCOME_LINES, body_of_commands
+from ledger.api.documents import body_of_commands
+from ledger.api.examples import COMMAND_EXAMPLES, OUTCOME_LINES
 from ledger.api.parameters import NO_PARAMETERS
 from ledger.api.tokens import Caller, Scope
 from ledger.application import MAX_COMMANDS, Outcome, Receipt, Refused
