@@ -291,6 +291,8 @@ def main() -> None:
     report.say("# Results of `make bench`", "", "".join(machine()))
     sys.setswitchinterval(0.0005)
     with tempfile.TemporaryDirectory() as folder, temporary_server(Settings(), folder=Path(folder) / "pg") as server:
+        if arguments.only in (None, "readings"):
+            readings(server, scale, report)
         sections: dict[str, Callable[[Arena], None]] = {
             "post": lambda arena: batches_and_peers(arena, scale, report),
             "hot": lambda arena: hot_account(arena, scale, report),
@@ -306,8 +308,6 @@ def main() -> None:
             arena.close()
         if arguments.only in (None, "growth"):
             growth(server, scale, report)
-        if arguments.only in (None, "readings"):
-            readings(server, scale, report)
     if arguments.quick or arguments.only:
         return
     RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")

@@ -343,7 +343,7 @@ def statement(  # noqa: PLR0913 - the options are the parameters
         Projector(database).catch_up()
         found, more = _statement(database, account, as_of=as_of, known_at=known_at, order=order, lines=lines)
     if as_json:
-        print_json(found)
+        print_json(found.model_dump() | {"has_more": more})
     else:
         on = console()
         on.print(statement_table(found, more=more, wide=on.width >= LINES_WIDE))

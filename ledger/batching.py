@@ -2,7 +2,8 @@
 
 1. Nobody waits for a timer. One thread posts: whoever comes while it rests is posted at once, and what comes while it
    posts waits for the next transaction. So a lone post is soon answered, and under load the groups grow by themselves.
-2. A caller's commands stay together and in their order. What one transaction takes and what may wait is bounded.
+2. The commands of a call stay together and in their order. What one transaction takes and what may wait is bounded.
+   Calls larger than a group take turns with groups of small ones: neither keeps the other waiting for ever.
 3. If a shared transaction fails, every caller in it gets the error; none of its outcomes is known.
 4. A call cancelled before it is taken is not posted. Closing posts what waits, and takes nothing more.
 
@@ -21,8 +22,9 @@ from ledger.domain.commands import Command
 from ledger.domain.posters import Poster
 
 MAX_GROUP = 1_000
-# So many commands may wait for others; whoever comes after them is told to come again.
+# So many commands of small calls, and so many large calls, may wait; whoever comes after them is told to come again.
 MAX_WAITING = 10_000
+MAX_LARGE_WAITING = 4
 
 
 class PostingEnded(LedgerUnavailable):
@@ -43,8 +45,10 @@ class GroupCommit:
     def __init__(self, ledger: Ledger) -> None:
         """Post through this ledger."""
         self._ledger = ledger
-        self._waiting: deque[_Call] = deque()
+        self._small: deque[_Call] = deque()
+        self._large: deque[_Call] = deque()
         self._waiting_commands = 0
+        self._is_large_next = False
         self._is_closed = False
         self._changed = threading.Condition(threading.Lock())
         self._thread = threading.Thread(target=self._run, name="ledger-posting", daemon=True)
@@ -69,12 +73,12 @@ class GroupCommit:
         with self._changed:
             if self._is_closed:
                 raise PostingEnded(PostingEnded.__doc__)
-            # Not what would wait with it: else a large call would find no room as long as small ones keep coming.
-            if self._waiting_commands >= MAX_WAITING:
+            is_large = len(commands) > MAX_GROUP
+            if len(self._large) >= MAX_LARGE_WAITING if is_large else self._waiting_commands >= MAX_WAITING:
                 raise LedgerBusy(LedgerBusy.__doc__)
             if commands:
-                self._waiting.append(_Call(commands, poster, future))
-                self._waiting_commands += len(commands)
+                (self._large if is_large else self._small).append(_Call(commands, poster, future))
+                self._waiting_commands += 0 if is_large else len(commands)
                 self._changed.notify()
         if not commands:
             future.set_result([])
@@ -106,12 +110,16 @@ class GroupCommit:
         group: list[_Call] = []
         size = 0
         with self._changed:
-            while not self._waiting and not self._is_closed:
+            while not self._small and not self._large and not self._is_closed:
                 self._changed.wait()
-            while self._waiting and (not group or size + len(self._waiting[0].commands) <= MAX_GROUP):
-                group.append(self._waiting.popleft())
+            if self._large and (self._is_large_next or not self._small):
+                self._is_large_next = False
+                return [self._large.popleft()]
+            while self._small and size + len(self._small[0].commands) <= MAX_GROUP:
+                group.append(self._small.popleft())
                 size += len(group[-1].commands)
             self._waiting_commands -= size
+            self._is_large_next = True
         return group
 
     def _post(self, group: list[_Call]) -> None:
@@ -142,7 +150,9 @@ class LoopPosts:
         """Serve the running loop."""
         self._group = group
         self._loop = asyncio.get_running_loop()
-        self._answered: deque[tuple[asyncio.Future[list[Outcome]], Future[list[Outcome]]]] = deque()
+        self._answered: list[tuple[asyncio.Future[list[Outcome]], Future[list[Outcome]]]] = []
+        self._guard = threading.Lock()
+        self._is_woken = False
 
     async def post(self, commands: Sequence[Command], poster: Poster | None = None) -> list[Outcome]:
         """As `GroupCommit.post`. A cancelled call leaves the queue; of one that was taken the outcome is not known."""
@@ -155,14 +165,18 @@ class LoopPosts:
             future.cancel()
 
     def _answer(self, waiter: asyncio.Future[list[Outcome]], answered: Future[list[Outcome]]) -> None:
-        """On the posting thread. Where others wait to be delivered, the loop is awake already."""
-        self._answered.append((waiter, answered))
-        if len(self._answered) == 1:
+        """On the posting thread, or on the loop's own. Where others wait to be delivered, the loop is woken already."""
+        with self._guard:
+            self._answered.append((waiter, answered))
+            wakes, self._is_woken = not self._is_woken, True
+        if wakes:
             self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        while self._answered:
-            waiter, answered = self._answered.popleft()
+        with self._guard:
+            delivered, self._answered = self._answered, []
+            self._is_woken = False
+        for waiter, answered in delivered:
             if waiter.done():
                 continue
             error = answered.exception()

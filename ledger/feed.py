@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ledger.database import Database
 from ledger.facts import head
+from ledger.projections.standing import PositionNotRecorded
 
 MAX_EVENTS = 1_000
 
@@ -40,9 +41,14 @@ class Feed(NamedTuple):
 
 
 def read_feed(database: Database, *, after: int, limit: int) -> Feed:
-    """At most so many events after a position, in order; none at the journal's end."""
+    """At most so many events after a position, in order; none at the journal's end.
+
+    Raises PositionNotRecorded for a position beyond that: who follows has seen what this journal does not hold.
+    """
     with database.connection() as connection:
         size = head(connection)
+        if after > size:
+            raise PositionNotRecorded(asked=after, head=size)
         until = min(size, after + min(limit, MAX_EVENTS))
         rows = connection.execute(READ, {"after": after, "until": until}, prepare=True)
         return Feed(size, [Stored._make(row)._replace(data=bytes(row[7])) for row in rows])

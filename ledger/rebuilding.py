@@ -20,7 +20,7 @@ from ledger import taking
 from ledger.database import Database
 from ledger.domain.lines import Recorded
 from ledger.facts import Read, head, read_stretch
-from ledger.taking import BEGIN, Slot, Taker, one, recorded, undone_unless_committed
+from ledger.taking import BEGIN, BURIED, Slot, Taker, one, recorded, undone_unless_committed
 
 Connection = psycopg.Connection[TupleRow]
 Progress = Callable[[int], Any]
@@ -33,15 +33,18 @@ READERS_WAIT_S = 60.0
 CLAIM_WAIT_S = 2.0
 PAUSE_S = 0.05
 
+# The row first, by itself: who had to wait for it then looks at the sessions as they are, and not as they were.
+HOLD_CLAIM = b"SELECT FROM projection WHERE name = %s FOR UPDATE"
+# The start of another role's session cannot be seen.
 CLAIM = b"""
 WITH session AS (
     SELECT pid, pid || ' ' || backend_start AS name
     FROM pg_stat_activity
-    WHERE datname = current_database()
+    WHERE datname = current_database() AND backend_start IS NOT NULL
 )
 UPDATE projection
 SET rebuilt_by = (SELECT session.name FROM session WHERE session.pid = pg_backend_pid())
-WHERE name = %s AND (rebuilt_by IS NULL OR rebuilt_by NOT IN (SELECT session.name FROM session))
+WHERE name = %s AND (rebuilt_by IS NULL OR rebuilt_by <> ALL (ARRAY(SELECT session.name FROM session)))
 """
 RELEASE = b"UPDATE projection SET rebuilt_by = NULL WHERE name = %s"
 HOLD_ASIDE = b"""
@@ -134,9 +137,13 @@ class Rebuild:
             return min(swap.position for swap in swaps.values())
 
     def _start(self, connection: Connection, name: str) -> None:
-        """Empty the other slot, unless a rebuild left it half filled. Raises RebuildRunning and SlotStillRead."""
+        """Empty the other slot, unless a rebuild left it half filled. Raises RebuildRunning and SlotStillRead.
+
+        A half with dead letters is emptied too: they are why one rebuilds.
+        """
         slot = self._held(connection, name)
-        if slot.position is None or slot.halted is not None:
+        letters = one(connection, BURIED, (name, slot.slot))
+        if slot.position is None or slot.halted is not None or letters:
             now = _transaction(connection)
             has_rows = self._has_rows(connection, slot)
             connection.rollback()
@@ -243,7 +250,10 @@ class Rebuild:
 def _claim(connection: Connection, name: str) -> None:
     """Be the only one who rebuilds this projection, until released or the session ends. Raises RebuildRunning."""
     deadline = time.monotonic() + CLAIM_WAIT_S
-    while connection.execute(CLAIM, (name,)).rowcount == 0:
+    while True:
+        connection.execute(HOLD_CLAIM, (name,))
+        if connection.execute(CLAIM, (name,)).rowcount:
+            break
         connection.rollback()
         if time.monotonic() > deadline:
             raise RebuildRunning(RebuildRunning.__doc__)

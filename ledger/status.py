@@ -27,6 +27,14 @@ JOIN projection_slot AS aside ON aside.name = projection.name AND aside.slot <> 
 ORDER BY projection.name
 """
 
+HALTED = b"""
+SELECT projection.name, projection_slot.halted
+FROM projection
+JOIN projection_slot ON projection_slot.name = projection.name AND projection_slot.slot = projection.live_slot
+WHERE projection_slot.halted IS NOT NULL
+ORDER BY projection.name
+"""
+
 # Served by the index on the refusals alone, however many commands were accepted.
 REFUSALS = b"""
 SELECT refusal ->> 'code', count(*)
@@ -58,6 +66,12 @@ class Status(NamedTuple):
     server_version: str
     projections: list[ProjectionState]
     refusals: dict[str, int]
+
+
+def halted_projections(database: Database) -> list[str]:
+    """A sentence for every projection that has halted; none where all take facts. Asks for nothing that grows."""
+    with database.connection(wait_s=CONNECTION_WAIT_S) as connection:
+        return [f"{name} has halted: {why}" for name, why in connection.execute(HALTED, prepare=True)]
 
 
 def read_status(database: Database) -> Status:

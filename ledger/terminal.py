@@ -31,7 +31,7 @@ from ledger.projections.standing import PersonUnknown, PositionNotRecorded, Proj
 from ledger.projections.statements import AccountUnknown
 from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
 from ledger.serving import AddressTaken
-from ledger.settings import variable_name
+from ledger.settings import Settings, variable_name
 from migrations import MigrationError
 
 SOME_REFUSED: Final = 1
@@ -92,6 +92,8 @@ def plainly_explained() -> Iterator[None]:
     except tuple(EXPLAINED) as error:
         if isinstance(error, psycopg.ProgrammingError) and error.sqlstate not in EXPLAINED_STATES:
             raise  # A statement of ours is wrong, or a table is not as it should be: a bug, and no address.
+        if isinstance(error, ValidationError) and error.title != Settings.__name__:
+            raise  # Not of the settings, and so a bug.
         code, sentence = next(explained for kind, explained in EXPLAINED.items() if isinstance(error, kind))
         leave(code, sentence(error))
 

@@ -6,13 +6,13 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from ledger.application import MAX_COMMANDS, BatchTooLarge, Ledger, LedgerBusy, Receipt, Refused
-from ledger.batching import MAX_GROUP, MAX_WAITING, GroupCommit, LoopPosts, PostingEnded
+from ledger.batching import MAX_GROUP, MAX_LARGE_WAITING, MAX_WAITING, GroupCommit, LoopPosts, PostingEnded
 from ledger.database import Database
 from ledger.domain.posters import Poster
 from ledger.settings import Settings
@@ -148,7 +148,7 @@ class TestAGroup:
                 group.submit([contribute(f"A{number}", 1, f"{number}/{n}") for n in range(size)])
                 for number, size in enumerate(sizes)
             ]
-            assert len(group._waiting) == len([size for size in sizes if size])
+            assert len(group._small) + len(group._large) == len([size for size in sizes if size])
         for number, future in enumerate(futures):
             outcomes = future.result(timeout=60)
             assert [outcome.command_id for outcome in outcomes] == [f"{number}/{n}" for n in range(sizes[number])]
@@ -163,9 +163,9 @@ class TestAGroup:
     def test_a_group_is_bounded_and_a_callers_commands_stay_together(
         self, group: GroupCommit, database: Database
     ) -> None:
-        """300 + 600 fit, the next 300 would not; one call above the bound goes alone."""
+        """300 + 600 fit, the next 300 would not; one call above the bound goes alone, before the next small ones."""
         sizes = [MAX_GROUP * 3 // 10, MAX_GROUP * 6 // 10, MAX_GROUP * 3 // 10, MAX_GROUP + 1, 1]
-        assert self.gathered(group, database, sizes) == 5
+        assert self.gathered(group, database, sizes) == 4
         assert_whole(database)
 
     @pytest.mark.usefixtures("ledger")
@@ -232,18 +232,18 @@ class TestBounds:
         assert group.post([]) == []
 
     def test_who_comes_to_a_full_queue_is_told_at_once_that_it_is_busy(self, database: Database) -> None:
-        """A large call still finds room while smaller ones wait, so that they cannot keep it out for ever."""
+        """Large calls wait beside the small ones, so that neither keep the others out."""
         ledger = Gate(database)
         with GroupCommit(ledger) as group:
             group.submit([register("sys:0", "first")])
             assert ledger.entered.wait(WAIT_S)
-            small = group.submit([register("sys:1", "c/1")])
-            large = group.submit([register("sys:2", "c/2")] * MAX_WAITING)
+            full = [group.submit([register("sys:1", "c/1")] * MAX_GROUP) for _ in range(MAX_WAITING // MAX_GROUP)]
             with pytest.raises(LedgerBusy):
                 group.submit([register("sys:3", "c/3")])
+            large = group.submit([register("sys:2", "c/2")] * MAX_COMMANDS)
             ledger.open.set()
-            assert isinstance(small.result(WAIT_S)[0], Receipt)
-            assert len(large.result(WAIT_S)) == MAX_WAITING
+            assert all(len(each.result(WAIT_S)) == MAX_GROUP for each in full)
+            assert len(large.result(WAIT_S)) == MAX_COMMANDS
             assert isinstance(group.post([register("sys:3", "c/3")])[0], Receipt)
 
 
@@ -298,3 +298,56 @@ class TestLeaving:
         assert all(isinstance(future.result(0)[0], Receipt) for future in futures)
         assert not group._thread.is_alive()
         group.close()
+
+
+class _SlowList(list[Any]):
+    """A list to which appending takes long, as when another thread is let run just then."""
+
+    def append(self, item: Any) -> None:
+        super().append(item)
+        time.sleep(0.001)
+
+
+def test_no_coroutine_is_forgotten_when_answers_meet(ledger: Ledger) -> None:
+    """An empty call is answered on the loop's own thread, others on the posting thread; whoever is last, the loop wakes."""
+
+    async def post_all() -> int:
+        with GroupCommit(ledger) as group:
+            posts = LoopPosts(group)
+            posts._answered = _SlowList()
+
+            async def caller(number: int) -> int:
+                for turn in range(20):
+                    await posts.post([contribute("A0", 1, f"meet/{number}/{turn}")] if number % 2 else [])
+                return 20
+
+            return sum(await asyncio.wait_for(asyncio.gather(*(caller(number) for number in range(16))), timeout=60))
+
+    assert asyncio.run(post_all()) == 16 * 20
+
+
+def test_large_calls_and_small_ones_take_turns(database: Database) -> None:
+    """Who posts lists without end does not keep single posts out, nor they him; too many lists are turned away."""
+    taken: list[int] = []
+
+    class Noting(Ledger):
+        def post(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> list[Outcome]:
+            taken.append(len(commands))
+            return super().post(commands, posters)
+
+    ledger = Noting(database)
+    ledger.post([register("turn:1"), open_account("turn:1", "T1")])
+    large = [contribute("T1", 1, f"large/{n}") for n in range(MAX_GROUP + 1)]
+    with GroupCommit(ledger) as group:
+        with psycopg.connect(database.admin_url) as other:
+            other.execute("SELECT FROM head FOR UPDATE")
+            first = group.submit([contribute("T1", 1, "first")])
+            while not first.running():
+                time.sleep(0.005)
+            futures = [group.submit(large) for _ in range(MAX_LARGE_WAITING)]
+            with pytest.raises(LedgerBusy):
+                group.submit(large)
+            futures += [group.submit([contribute("T1", 1, f"small/{n}")]) for n in range(3)]
+        for future in futures:
+            future.result(timeout=60)
+    assert taken == [2, 1, MAX_GROUP + 1, 3, *[MAX_GROUP + 1] * 3]

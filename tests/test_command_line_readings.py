@@ -161,7 +161,7 @@ class TestStatement:
         monkeypatch.setattr("ledger.__main__.MAX_LINES", 2)
         whole = read_json("statement", "A1", "--order", "position")
         found = read_json("statement", "A1", "--order", "position", "--lines", str(lines))
-        assert found == whole | {"lines": whole["lines"][:lines]}
+        assert found == whole | {"lines": whole["lines"][:lines], "has_more": lines < 4}
         output = shown("statement", "A1", "--order", "position", "--lines", str(lines))
         assert ("There are more lines" in output) == (lines < 4)
 

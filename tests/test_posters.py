@@ -90,6 +90,12 @@ def test_what_the_same_batch_opened_for_another_is_refused_too(ledger: Ledger, d
     assert_whole(database)
 
 
+def test_what_stands_at_a_position_is_not_told_to_posters(ledger: Ledger) -> None:
+    """To reverse what is no entry of one's own is not permitted, whatever it is; what is nowhere is not found."""
+    outcomes = post(ledger, *((EA_CORE, by(EA_CORE, reverse(at), f"r{at}")) for at in (1, 3, 4_000)))
+    assert codes(outcomes) == ["PosterNotPermitted", "PosterNotPermitted", "EntryNotFound"]
+
+
 @pytest.mark.parametrize("batched", [True, False])
 def test_the_id_that_a_stranger_asked_for_stays_free_for_its_owner(
     ledger: Ledger, database: Database, *, batched: bool

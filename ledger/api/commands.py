@@ -7,7 +7,9 @@
 5. What a body costs is bounded before it is read: the bytes of a body, of a command, and of all bodies held at once.
 """
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.message import Message
@@ -36,6 +38,8 @@ MAX_BODY_BYTES = 16 * 2**20
 MAX_COMMAND_BYTES = 256 * 2**10
 # Of all bodies that have come and are not answered; whoever sends more is told to come again.
 MAX_HELD_BYTES = 256 * 2**20
+MAX_HELD_BYTES_OF_ONE = MAX_HELD_BYTES // 4
+MAX_BODY_S = 30.0
 MAX_LENGTH_DIGITS = 15
 MAX_ERRORS_LISTED = 1_000
 CHARSETS = ("utf-8", "utf8", "us-ascii")
@@ -110,6 +114,7 @@ class Outcomes(BaseModel):
             problems.PosterNotPermitted,
             problems.CommandIdReused,
             problems.BodyTooLarge,
+            problems.BodyTooSlow,
             problems.BatchTooLarge,
             problems.UnsupportedMediaType,
             problems.CommandRefused,
@@ -129,7 +134,7 @@ async def post_commands(
     await NO_PARAMETERS(request)
     media_type = _media_type(request)
     intake: Intake = request.app.state.intake
-    async with intake.body(request) as body:
+    async with intake.body(request, caller.subject) as body:
         small = len(body) <= SMALL_BODY_BYTES
         read = _lines if media_type == NDJSON else _json
         commands, is_single = read(body) if small else await run_sync(read, body, limiter=intake.readers)
@@ -148,29 +153,43 @@ class Intake:
     def __init__(self) -> None:
         """None yet."""
         self._held_bytes = 0
+        self._held_by: Counter[str] = Counter()
         # Reading the worst of bodies takes thirty times its size; and more threads would only contend for the interpreter.
         self.readers = CapacityLimiter(1)
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body; what is too large is refused as soon as that is known. Raises BodyTooLarge and LedgerBusy."""
+    async def body(self, request: Request, subject: str) -> AsyncIterator[bytes]:
+        """The whole body; what is too large or too slow is refused as soon as that is known.
+
+        No caller takes all of the room. Raises BodyTooLarge, LedgerBusy, and TimeoutError, which is answered as BodyTooSlow.
+        """
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > MAX_LENGTH_DIGITS or int(announced) > MAX_BODY_BYTES):
             raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
+        held = 0
         chunks: list[bytes] = []
-        size = 0
         try:
-            async for chunk in request.stream():
-                size += len(chunk)
-                self._held_bytes += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
-                if self._held_bytes > MAX_HELD_BYTES:
-                    raise problems.LedgerBusy
-                chunks.append(chunk)
+            async with asyncio.timeout(MAX_BODY_S):
+                async for chunk in request.stream():
+                    held += len(chunk)
+                    self._hold(subject, len(chunk))
+                    self._refuse(subject, held)
+                    chunks.append(chunk)
             yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
         finally:
-            self._held_bytes -= size
+            self._hold(subject, -held)
+
+    def _hold(self, subject: str, size: int) -> None:
+        self._held_bytes += size
+        self._held_by[subject] += size
+        if not self._held_by[subject]:
+            del self._held_by[subject]
+
+    def _refuse(self, subject: str, size: int) -> None:
+        if size > MAX_BODY_BYTES:
+            raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
+        if self._held_bytes > MAX_HELD_BYTES or self._held_by[subject] > MAX_HELD_BYTES_OF_ONE:
+            raise problems.LedgerBusy
 
 
 def _media_type(request: Request) -> str:

@@ -122,7 +122,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Person": {
         "one_id": ONE_ID,
         "known_at": 3,
-        "changed_position": 1,
         "identities": [
             {
                 "sid": "ea-core:1001",

@@ -21,7 +21,7 @@ from ledger.api.problems import MEDIA_TYPE, PROBLEMS, ProblemBody, responses
 from ledger.api.tokens import Scope
 from ledger.application import Outcome, Refused
 from ledger.database import Database
-from ledger.status import read_status
+from ledger.status import halted_projections, read_status
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -142,10 +142,9 @@ async def health() -> dict[str, str]:
 def ready(request: Request) -> dict[str, str]:
     """Whether the database answers and no projection has halted; where not, the problem says why."""
     try:
-        status = read_status(request.app.state.database)
+        halted = halted_projections(request.app.state.database)
     except psycopg.OperationalError as error:
         raise problems.NotReady(["the database does not answer"]) from error
-    halted = [f"{each.name} has halted: {each.halted}" for each in status.projections if each.halted is not None]
     if halted:
         raise problems.NotReady(halted)
     return {"status": "ready"}

@@ -247,10 +247,6 @@ class MethodNotAllowed(Problem, status=HTTPStatus.METHOD_NOT_ALLOWED):
         return super().headers() | {"Allow": ", ".join(self._allow)}
 
 
-class NotAcceptable(Problem, status=HTTPStatus.NOT_ACCEPTABLE):
-    """None of the media types that the request accepts can be given."""
-
-
 class CommandIdReused(Problem, status=HTTPStatus.CONFLICT):
     """The command id was received before with other content. Send the changed command under a new id."""
 
@@ -271,6 +267,10 @@ class BodyTooLarge(Problem, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
     """The body is larger than a request may be. Send it in several requests."""
 
     example: ClassVar = {"most_bytes": 16_777_216}
+
+
+class BodyTooSlow(Problem, status=HTTPStatus.REQUEST_TIMEOUT):
+    """The body did not come in time. Nothing was posted; send it again, or in several requests."""
 
 
 class BatchTooLarge(Problem, status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
@@ -352,7 +352,7 @@ PROBLEMS: dict[str, type[Problem]] = {kebab(cls): cls for cls in Problem.__subcl
 
 OF_REFUSAL: dict[str, type[Problem]] = {"CommandIdReused": CommandIdReused, "PosterNotPermitted": PosterNotPermitted}
 OF_STATUS: dict[int, type[Problem]] = {
-    cls.status: cls for cls in (MalformedJson, UnknownRoute, NotAcceptable, BodyTooLarge, UnsupportedMediaType)
+    cls.status: cls for cls in (MalformedJson, UnknownRoute, BodyTooLarge, UnsupportedMediaType)
 }
 
 
@@ -400,6 +400,7 @@ def install(app: FastAPI) -> None:
         standing.ProjectionBehind,
         psycopg.OperationalError,
         ClientDisconnect,
+        TimeoutError,
         Exception,
     ):
         app.add_exception_handler(error, handle)
@@ -411,7 +412,9 @@ async def handle(request: Request, error: Exception) -> Response:
     """The answer to a request that ended with this error."""
     problem = _problem_of(request, error)
     if isinstance(problem, InternalError):
-        log.error("%s %s failed: %s", request.method, request.scope.get("path"), problem.instance, exc_info=error)
+        # By the route, and not by the address: that may name somebody.
+        route = getattr(request.scope.get("route"), "path", "unknown")
+        log.error("%s %s failed: %s", request.method, route, problem.instance, exc_info=error)
     return problem.response()
 
 
@@ -437,6 +440,8 @@ def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, P
             return MalformedJson("The body ended before it was complete")  # Nobody reads this but the metrics.
         case facts.TooManyFacts():
             return ReadingTooLarge()
+        case TimeoutError():
+            return BodyTooSlow()
         case _:
             return InternalError()
 

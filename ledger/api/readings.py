@@ -249,7 +249,9 @@ def control_totals(request: Request, asked: Annotated[TotalsQuestion, Query()]) 
     openapi_extra=CONDITIONAL,
     responses={
         **shown(Events, ndjson=True),
-        **responses(*policy.PROBLEMS, problems.WrongParameter, problems.LedgerUnavailable),
+        **responses(
+            *policy.PROBLEMS, problems.WrongParameter, problems.PositionNotRecorded, problems.LedgerUnavailable
+        ),
     },
 )
 def events(request: Request, asked: Annotated[FeedQuestion, Query()]) -> Response:

@@ -1,9 +1,10 @@
 """Typed identifiers: the type of a field says which entity it names, and a fact's tags derive from that alone.
 
 1. An identifier holds no control character, no space and no comma, so it can stand in a tag, a leaf and a list.
-2. A source identity (sid) is a pseudonym: a source key that is or holds a resident ID number, of 18 or of the old 15
+2. A name says what it names: a sid has a colon, a one_id is P and 16 hexadecimal digits, and no new account is spelled so.
+3. A source identity (sid) is a pseudonym: a source key that is or holds a resident ID number, of 18 or of the old 15
    digits, is refused. So is the id of a new account that holds one of 18 digits.
-3. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
+4. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 RESIDENT_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 RESIDENT_ID_CHECKS = "10X98765432"
 RESIDENT_ID = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])")
+ONE_ID = re.compile(r"P[0-9A-F]{16}")
 FIRST_BIRTH_YEAR, LAST_BIRTH_YEAR = 1800, 2199
 # The number until 1999: two-digit year of birth, no check digit. So the province counts, or too much would look like one.
 OLD_RESIDENT_ID = re.compile(
@@ -60,6 +62,13 @@ def _names_nobody(text: str) -> str:
     return text
 
 
+def _is_no_one_id(account: str) -> str:
+    if ONE_ID.fullmatch(account):
+        message = "an account cannot be named as one_ids are: P and 16 hexadecimal digits"
+        raise ValueError(message)
+    return account
+
+
 def _pseudonymous(sid: str) -> str:
     key = _names_nobody(sid).partition(":")[2]
     if any(_is_day(1900 + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(key)):
@@ -84,7 +93,7 @@ Sid = Annotated[
     Names("identity"),
 ]
 AccountId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Names("account")]
-NewAccountId = Annotated[AccountId, AfterValidator(_names_nobody)]
+NewAccountId = Annotated[AccountId, AfterValidator(_names_nobody), AfterValidator(_is_no_one_id)]
 EntryPosition = Annotated[int, Field(strict=True, ge=1, lt=2**53), Names("entry")]
 QuotaId = Annotated[str, Names("quota")]
 LinkId = Annotated[str, Names("link")]

@@ -72,6 +72,8 @@ def not_permitted(poster: Poster, command: c.Command, view: View) -> PosterNotPe
 
 
 def _foreign_account(poster: Poster, command: c.Command, view: View) -> str | None:
+    if isinstance(command, c.ReverseEntry) and not isinstance(view.fact(command.position), Entry | None):
+        return SOURCE_NOT_OWN  # What else stands in the journal, and for whom, is not told to posters.
     account_id = _debited(command, view)
     account = None if account_id is None else view.account(account_id)
     if account is None:

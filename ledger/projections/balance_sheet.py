@@ -2,7 +2,8 @@
 
 1. All of it is read in one snapshot: a sheet never mixes two positions.
 2. What was posted before the reading began is in it: memory is written in the transaction of the facts.
-3. A sheet read again at its position and date is the same, byte for byte, whatever was recorded since.
+3. A sheet read again at its position and date is the same, byte for byte, whatever was recorded since; as long as this
+   version can read all facts about her, for memory was folded by the version that wrote them.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from ledger.database import Database
 from ledger.domain.decider import State
 from ledger.domain.events import AccountOpened, Fact
 from ledger.domain.history import Unreadable, sheet_at, sids_linked
+from ledger.domain.identifiers import ONE_ID
 from ledger.domain.sheet import BalanceSheet, balance_sheet
 from ledger.facts import TooManyFacts, facts_about
 from ledger.memory import recall
@@ -112,7 +114,7 @@ def _from_facts(connection: Connection, sid: str, *, known_at: int, as_of: date 
 def _sid_of(connection: Connection, person: str, known_at: int) -> str:
     if ":" in person:
         return person
-    account = _recalled(connection, "account", [person]).get(person)
+    account = None if ONE_ID.fullmatch(person) else _recalled(connection, "account", [person]).get(person)
     if account is not None and account["opened_position"] <= known_at:
         return str(account["sid"])
     row = connection.execute(IDENTITY_OF, ("one_id:" + person,), prepare=True).fetchone()

@@ -14,13 +14,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ledger.database import Database
-from ledger.domain.events import AccountOpened, decode
+from ledger.domain.events import AccountOpened, FactUnreadable, decode
 from ledger.domain.lines import Recorded
 from ledger.domain.postings import EXTERNAL
 from ledger.facts import read_stretch
-from ledger.projections.standing import Connection, incomplete, reading
+from ledger.projections.standing import Connection, incomplete, not_taken, reading
 
 CONTROL_TOTALS = "control_totals"
+# Where the opening of an account cannot be read.
+UNKNOWN = "unknown"
 SPANS = (1_000, 100_000, 10_000_000, 1_000_000_000)
 MAX_PRODUCTS_KEPT = 1_000_000
 
@@ -72,10 +74,6 @@ SELECT asked.account, (
 )
 FROM unnest(string_to_array(%s, E'\x1e')) AS asked (account)
 """
-
-
-class OpeningUnknown(LookupError):
-    """The journal has no readable opening of an account that money was posted to."""
 
 
 class ControlTotal(BaseModel):
@@ -176,7 +174,7 @@ def sums_of(facts: Iterable[Recorded], products: Mapping[str, str]) -> Sums:
 
 
 def learn_products(connection: Connection, facts: Sequence[Recorded], products: dict[str, str]) -> None:
-    """Let `products` know the product of every account that these facts post to. Raises OpeningUnknown."""
+    """Let `products` know the product of every account that these facts post to."""
     for account in list(islice(products, max(0, len(products) - MAX_PRODUCTS_KEPT))):
         del products[account]
     products[EXTERNAL] = EXTERNAL
@@ -189,10 +187,16 @@ def learn_products(connection: Connection, facts: Sequence[Recorded], products: 
             unknown.update((account, None) for account, _, _ in recorded.legs if account not in products)
     if unknown:
         for account, data in connection.execute(OPENINGS, ("\x1e".join(unknown),), prepare=True):
-            opening = None if data is None else decode("AccountOpened", bytes(data))
-            if not isinstance(opening, AccountOpened):
-                raise OpeningUnknown(account)
-            products[account] = opening.product
+            products[account] = _product(data)
+
+
+def _product(opening: bytes | None) -> str:
+    """The product that an opening names; one that cannot be read keeps nobody's money out of the totals."""
+    try:
+        fact = None if opening is None else decode("AccountOpened", bytes(opening))
+    except FactUnreadable:
+        fact = None
+    return fact.product if isinstance(fact, AccountOpened) else UNKNOWN
 
 
 def _of(statement: bytes, slot: int) -> bytes:
@@ -223,7 +227,7 @@ def read_totals(
             )
         }
         missing = incomplete(connection, CONTROL_TOTALS, at, tags=None, until=known_at)
-        gone = set(missing)
+        gone = set(not_taken(connection, CONTROL_TOTALS, at, after=rest, until=known_at))
         read = read_stretch(connection, after=rest, until=known_at)
         tail = [Recorded(p, fact) for p, fact in read.facts if p not in gone and fact.effective_on <= until]
         products: dict[str, str] = {}

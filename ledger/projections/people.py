@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ledger.database import Database
 from ledger.domain import events as e
+from ledger.domain.identifiers import ONE_ID
 from ledger.domain.lines import Recorded
 from ledger.projections.standing import NAME, Connection, PersonUnknown, incomplete, reading
 
@@ -58,7 +59,7 @@ BY_ONE_ID = b"one_id = %(name)s"
 BY_ACCOUNT = b"sid = (SELECT sid FROM person_account_{slot} WHERE account = %(name)s)"
 
 IDENTITIES = rb"""
-SELECT sid, one_id, person, provider, verification_tier, registered_position, changed_position
+SELECT sid, one_id, person, provider, verification_tier, registered_position
 FROM person_identity_{slot}
 WHERE sid = ANY (string_to_array(%s, ' '))
 ORDER BY registered_position
@@ -95,7 +96,7 @@ class PersonAccount(BaseModel):
 
 
 class Person(BaseModel):
-    """Who she is: `one_id` is that of her oldest identity; `changed_position` is of the fact that last composed her.
+    """Who she is: `one_id` is that of her oldest identity.
 
     `missing` names positions of facts about her that the projection could not take.
     """
@@ -104,7 +105,6 @@ class Person(BaseModel):
 
     one_id: str
     known_at: int
-    changed_position: int
     identities: list[PersonIdentity]
     accounts: list[PersonAccount]
     missing: list[int]
@@ -166,13 +166,8 @@ def read_person(database: Database, name: str, *, seen: int | None) -> Person:
         raise PersonUnknown(name)
     with reading(database, PEOPLE, known_at=None, seen=seen) as (connection, at):
         asked: dict[str, Any] = {"name": name}
-        named = BY_SID if ":" in name else BY_ACCOUNT
-        statements = [PERSON.replace(b"{named}", named)]
-        if named is BY_ACCOUNT:
-            statements.append(PERSON.replace(b"{named}", BY_ONE_ID))
-        found = None
-        for statement in statements:
-            found = found or connection.execute(_of(statement, at.slot), asked, prepare=True).fetchone()
+        named = BY_SID if ":" in name else BY_ONE_ID if ONE_ID.fullmatch(name) else BY_ACCOUNT
+        found = connection.execute(_of(PERSON.replace(b"{named}", named), at.slot), asked, prepare=True).fetchone()
         if found is None:
             raise PersonUnknown(name)
         members = " ".join(found[0])
@@ -183,10 +178,9 @@ def read_person(database: Database, name: str, *, seen: int | None) -> Person:
     return Person(
         one_id=identities[0][2],
         known_at=at.position,
-        changed_position=max(row[6] for row in identities),
         identities=[
             PersonIdentity(sid=sid, one_id=one_id, provider=provider, verification_tier=tier, registered_position=since)
-            for sid, one_id, _, provider, tier, since, _ in identities
+            for sid, one_id, _, provider, tier, since in identities
         ],
         accounts=[
             PersonAccount(account=account, sid=sid, product=product, opened_position=since)

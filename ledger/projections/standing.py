@@ -4,6 +4,7 @@ A reading asks for these in the snapshot in which it reads the rows, so that bot
 """
 
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,10 @@ Connection = psycopg.Connection[TupleRow]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 MAX_WAIT_S = 2.0
 # Who has seen a position further beyond the journal's end than this is mistaken, and is not waited for.
-MAX_AHEAD = 100_000
+MAX_AHEAD = 10_000
+# Who waits holds a thread: so few may, and whoever comes then is told at once to come again.
+MAX_WAITERS = 8
+_waiters = threading.BoundedSemaphore(MAX_WAITERS)
 LOOK_AGAIN_S = 0.02
 
 STANDING = b"""
@@ -41,6 +45,13 @@ WHERE name = %(name)s
     AND (%(tags)s::text IS NULL OR tags && string_to_array(%(tags)s, E'\x1e') COLLATE "C")
 ORDER BY position
 LIMIT 100
+"""
+
+
+NOT_TAKEN = b"""
+SELECT position
+FROM dead_letter
+WHERE name = %(name)s AND slot = %(slot)s AND position > %(after)s AND position <= %(until)s
 """
 
 
@@ -100,9 +111,15 @@ def standing(connection: Connection, name: str) -> Standing:
 
 
 def incomplete(connection: Connection, name: str, at: Standing, *, tags: Iterable[str] | None, until: int) -> list[int]:
-    """Positions, up to one, of facts that the projection could not take; of those about these entities, or of all."""
+    """Positions, up to one, of facts that the projection could not take; about these entities, or all. The first 100."""
     asked = {"name": name, "slot": at.slot, "until": until, "tags": None if tags is None else "\x1e".join(tags)}
     return [position for (position,) in connection.execute(INCOMPLETE, asked)]
+
+
+def not_taken(connection: Connection, name: str, at: Standing, *, after: int, until: int) -> list[int]:
+    """Positions, within a stretch, of all facts that the projection could not take."""
+    asked = {"name": name, "slot": at.slot, "after": after, "until": until}
+    return [position for (position,) in connection.execute(NOT_TAKEN, asked)]
 
 
 @contextmanager
@@ -124,9 +141,8 @@ def snapshot(database: Database, *, known_at: int | None, seen: int | None) -> I
             if seen is None or seen <= size:
                 yield connection, size
                 return
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not _waited():
             raise PositionNotRecorded(asked=seen, head=size)
-        time.sleep(LOOK_AGAIN_S)
 
 
 @contextmanager
@@ -145,6 +161,16 @@ def reading(
             if at.position >= asked:
                 yield connection, at
                 return
-        if at.halted is not None or time.monotonic() > deadline:
+        if at.halted is not None or time.monotonic() > deadline or not _waited():
             raise ProjectionBehind(name=name, position=at.position, asked=asked, halted=at.halted)
+
+
+def _waited() -> bool:
+    """Wait a moment, unless too many do."""
+    if not _waiters.acquire(blocking=False):
+        return False
+    try:
         time.sleep(LOOK_AGAIN_S)
+    finally:
+        _waiters.release()
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import TYPE_CHECKING, Any
@@ -336,6 +337,21 @@ class TestLargeBodies:
         monkeypatch.undo()
         assert opened.app.state.intake._held_bytes == 0
         assert opened.post(GOOD).status_code == 200
+
+    def test_one_caller_does_not_take_all_of_the_room(self, opened: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(api, "MAX_HELD_BYTES_OF_ONE", 10)
+        problem(opened.post(GOOD), 503, "ledger-busy")
+        assert not opened.app.state.intake._held_by
+
+    def test_one_that_does_not_come_is_not_waited_for(self, opened: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(api, "MAX_BODY_S", 0.1)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield GOOD_BYTES[:7]
+            await asyncio.sleep(5)
+
+        problem(opened.post_bytes(chunks()), 408, "body-too-slow")
+        assert opened.app.state.intake._held_bytes == 0
 
     def test_one_as_large_as_may_be_is_read(self, opened: Service) -> None:
         body = b"[" + GOOD_BYTES + b"]"

@@ -188,10 +188,11 @@ class TestAccounts:
         assert reason(HR, posted(reverse(9), HR)) is None
         assert reason(HR, posted(reverse(10), HR)) == SOURCE_NOT_OWN
         assert reason(HR, posted(reverse(7), HR)) == SOURCE_NOT_OWN
+        assert reason(HR, posted(reverse(1), HR)) == SOURCE_NOT_OWN
 
     @pytest.mark.parametrize(
         "command",
-        [contribute("NOWHERE", employee=1), transfer("NOWHERE", "EA-1", employee=1), reverse(99), reverse(1)],
+        [contribute("NOWHERE", employee=1), transfer("NOWHERE", "EA-1", employee=1), reverse(99)],
         ids=name_of,
     )
     def test_what_nobody_opened_is_left_to_the_decider(self, command: c.Command) -> None:
