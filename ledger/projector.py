@@ -22,8 +22,8 @@ from ledger.taking import BEGIN, Slot, Taker, first_line, one, recorded, undone_
 Connection = psycopg.Connection[TupleRow]
 
 POLL_S = 1.0
-# Between two batches: at most so many transactions a second, whatever the writers do, and a lag that nobody sees.
-PAUSE_S = 0.05
+# Between two batches: five transactions a second, whatever the writers do. Each takes a few milliseconds from the writers.
+PAUSE_S = 0.2
 RECONNECT_S = 1.0
 # How long a projector that takes nothing waits for the one that holds the slots.
 OTHERS_WAIT_S = 10.0
