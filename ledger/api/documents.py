@@ -109,6 +109,7 @@ def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...])
     schemas = document["components"]["schemas"]
     if "Command" not in schemas:
         command = TypeAdapter(AnyCommand).json_schema(ref_template=REF)
+        _close(command)
         schemas.update(command.pop("$defs"))
         schemas["Command"] = command
         _, further = models_json_schema([(model, "serialization") for model in models], ref_template=REF)
@@ -118,6 +119,18 @@ def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...])
             schemas[name]["required"] = sorted([*schemas[name]["required"], "type"])
         _show_examples(document)
     return document
+
+
+def _close(schema: Any) -> None:
+    """Where keys have a pattern, pydantic takes no others, and forgets to say so."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for each in schema.values():
+            _close(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _close(each)
 
 
 def _show_examples(document: dict[str, Any]) -> None:
