@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $(READY)
 
-run: $(READY) ## Start everything, post the sample and print a unified balance sheet
+run: $(READY) ## Start everything, post the sample, print a unified balance sheet, and serve the API
 	$(BIN)/ledger demo
 
 test: $(READY) ## Run all tests
