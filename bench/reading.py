@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -330,7 +331,7 @@ def following(sized: Sized, scale: Scale, report: Report) -> None:
                 block = [world.payroll(1_000) for _ in range(BLOCK)]
                 settle()
                 for batch in block:
-                    contest.time(name, 1_000, lambda batch=batch: post_all(ledger, batch, size=1_000))  # type: ignore[misc]
+                    contest.time(name, 1_000, partial(post_all, ledger, batch, size=1_000))
                 projector.send_signal(signal.SIGCONT)
     report.table(
         "Live projections in a process of their own",
