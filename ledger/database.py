@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from ledger.settings import Settings
 
 APP_ROLE = "ledger_app"
+NOTARY_ROLE = "ledger_notary"
+AUDITOR_ROLE = "ledger_auditor"
+READER_ROLE = "ledger_reader"
+LOGIN_ROLES = (APP_ROLE, NOTARY_ROLE, AUDITOR_ROLE, READER_ROLE)
 DATABASE_NAME = "ledger"
 TEMPLATE_NAME = "ledger_template"
 
@@ -47,9 +51,12 @@ class DatabaseBehind(RuntimeError):
 class Database:
     """One migrated database and the ways to connect to it."""
 
-    def __init__(self, *, url: str, admin_url: str, embedded: bool, settings: Settings) -> None:
-        """Take the addresses; nothing is connected yet."""
+    def __init__(
+        self, *, url: str, admin_url: str, notary_url: str | None = None, embedded: bool, settings: Settings
+    ) -> None:
+        """Take the addresses; nothing is connected yet. Without one of the notary's, it goes in as the application does."""
         self.url = url
+        self.notary_url = notary_url or url
         self.admin_url = admin_url
         self.embedded = embedded
         self._settings = settings
@@ -141,6 +148,7 @@ def _reachable_database(settings: Settings) -> Iterator[Database]:
         yield Database(
             url=settings.database_url,
             admin_url=settings.admin_database_url or settings.database_url,
+            notary_url=settings.notary_database_url,
             embedded=False,
             settings=settings,
         )
@@ -155,6 +163,7 @@ def _database_of(server: EmbeddedServer, name: str, settings: Settings) -> Datab
     return Database(
         url=server.url(user=APP_ROLE, database=name),
         admin_url=server.url(user=SUPERUSER, database=name),
+        notary_url=server.url(user=NOTARY_ROLE, database=name),
         embedded=True,
         settings=settings,
     )
@@ -203,7 +212,9 @@ class TemporaryServer:
             for statement in (
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(new, template),
                 sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(new),
-                sql.SQL("GRANT CONNECT ON DATABASE {} TO ledger_app").format(new),
+                sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
+                    new, sql.SQL(", ").join(map(sql.Identifier, LOGIN_ROLES))
+                ),
             ):
                 connection.execute(statement)
         return _database_of(self.server, name, self._settings)

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
         description="The same database as its owner with CREATEROLE, or as a superuser; "
         "only `ledger migrate` uses it. Unset: `LEDGER_DATABASE_URL`.",
     )
+    notary_database_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="The same database as the role `ledger_notary`; only `ledger notary` uses it. "
+        "Unset: `LEDGER_DATABASE_URL`.",
+    )
     data_folder: Path = Field(
         default=Path(".ledger"),
         description="Where our own PostgreSQL keeps its data; relative to the current folder.",

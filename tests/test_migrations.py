@@ -204,6 +204,8 @@ class TestRights:
             "memory": "DELETE INSERT SELECT UPDATE",
             "migration": "SELECT",
             "reused_command": "INSERT SELECT",
+            "checkpoint": "SELECT",
+            "tile": "SELECT",
             **ALL_SLOTS,
         }
         assert set(columns) == {
