@@ -15,11 +15,13 @@ import typer
 
 from ledger import demo as sample
 from ledger.api.problems import TokenInvalid
-from ledger.api.tokens import DevelopmentKey, Scope, mint, verifier
+from ledger.api.tokens import DEVELOPMENT_PURPOSE, DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
 from ledger.database import Database, migrate_database, open_database
 from ledger.demo import story
 from ledger.files import FileReport, check_files, check_openings, is_report, post_file
+from ledger.notary import require_sealed, seal_now, verifier_key
+from ledger.notary import run as run_notary
 from ledger.printing import (
     FILES_WIDE,
     LINES_WIDE,
@@ -116,6 +118,7 @@ def demo(
         settings = Settings()
         written = sample.write_sample(settings.data_folder / "demo", people=people, months=months)
         with open_database(settings) as database:
+            require_sealed(database, settings)
             story.require_sample_or_empty(database, written)
             read = story.tell(on, database, written)
             Projector(database).catch_up()
@@ -152,6 +155,7 @@ def serve(
     with plainly_explained():
         settings = Settings()
         with open_database(settings) as database:
+            require_sealed(database, settings)
             _serve(database, settings, host=host, port=port, projects=project, person="PERSON")
 
 
@@ -206,9 +210,7 @@ def project(
             passed = projector.catch_up()
             _say({"passed": passed}, f"Took {passed:,} positions.", as_json)
         else:
-            stop = threading.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda _number, _frame: stop.set())
+            stop = _stop_when_told()
             _say({"projecting": NAMES}, "Projecting (Ctrl-C ends it).", as_json)
             projector.run(stop, report=lambda sentence: typer.echo(sentence, err=True))
 
@@ -218,6 +220,44 @@ def _say(payload: object, sentence: str, as_json: bool) -> None:  # noqa: FBT001
         print_json(payload)
     else:
         typer.echo(sentence)
+
+
+@app.command(epilog=EXIT_CODES)
+def notary(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Seal what there is, then end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Seal the journal: extend the Merkle tree over its facts and sign the root, as a process of its own.
+
+    It signs within a second of what is recorded, and goes on where the last one stopped. It stops where the journal
+    contradicts what it sealed before. At its first start it makes its key; the verifier key, which it prints, is for the
+    auditors. In the database it is `ledger_notary`.
+
+    Example: `ledger notary --once`
+    """
+    with plainly_explained():
+        settings = Settings()
+        with open_database(settings) as database:
+            if once:
+                size = seal_now(database, settings)
+                key = verifier_key(settings)
+                _say({"size": size, "key": key}, f"{size:,} facts are sealed. Verifier key: {key}", as_json)
+                return
+            run_notary(
+                database,
+                settings,
+                _stop_when_told(),
+                ready=lambda key: _say({"key": key}, f"Sealing (Ctrl-C ends it). Verifier key: {key}", as_json),
+                report=lambda sentence: typer.echo(sentence, err=True),
+            )
+
+
+def _stop_when_told() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    return stop
 
 
 @app.command(epilog=EXIT_CODES)
@@ -274,6 +314,7 @@ def post(
         else:
             check_openings(paths)
         with open_database(settings) as database, reading_files("posting", paths) as advance:
+            require_sealed(database, settings)
             reports = [post_file(Ledger(database).post, path, advance=advance) for path in paths]
     _finish(reports, as_json=as_json)
 
@@ -419,7 +460,7 @@ def status(*, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog=EXIT_CODES)
-def token(
+def token(  # noqa: PLR0913 - as `mint`
     scope: Annotated[
         list[Scope] | None, typer.Option(help="What it is good for; may be given several times.  [default: reader]")
     ] = None,
@@ -434,6 +475,9 @@ def token(
     product: Annotated[
         list[str] | None, typer.Option(help="The products that a poster posts for; default all of its source.")
     ] = None,
+    purpose: Annotated[
+        str, typer.Option(help="What alone it reads about people for, as every record of a reading says.")
+    ] = DEVELOPMENT_PURPOSE,
     as_json: AsJson = False,
 ) -> None:
     """Make a token for development, signed with the key of the data folder.
@@ -451,24 +495,27 @@ def token(
             leave(WRONG_USAGE, "LEDGER_TOKEN_KEYS is set: the development key is not trusted; ask the tokens' issuer.")
         if subject is None:
             subject = "user:developer" if source is None else f"system:{source}"
-        made = _development_token(settings, scopes=scopes, subject=subject, source=source, products=product)
+        made = _development_token(
+            settings, scopes=scopes, subject=subject, source=source, products=product, purpose=purpose
+        )
         try:
             verifier(settings).verify(made, time.time())
         except TokenInvalid:
             leave(
                 WRONG_USAGE,
-                "No such token is valid: a subject is like user:developer, a source or product like ea-core.",
+                "No such token is valid: a subject is like user:developer, a source, product or purpose like ea-core.",
             )
     _say({"token": made, "lifetime_s": settings.token_lifetime_s}, made, as_json)
 
 
-def _development_token(
+def _development_token(  # noqa: PLR0913 - as `mint`
     settings: Settings,
     *,
     scopes: list[Scope],
     subject: str,
     source: str | None = None,
     products: list[str] | None = None,
+    purpose: str = DEVELOPMENT_PURPOSE,
 ) -> str:
     return mint(
         DevelopmentKey.load_or_create(settings.data_folder),
@@ -480,6 +527,7 @@ def _development_token(
         now_s=time.time(),
         source=source,
         products=products,
+        purpose=purpose,
     )
 
 

@@ -98,6 +98,10 @@ class Database:
         """Open a connection of one's own, to listen, stream or write; the caller closes it."""
         return psycopg.connect(self.url, autocommit=autocommit, **self._connection_arguments())
 
+    def connect_as_notary(self) -> psycopg.Connection[TupleRow]:
+        """Open a connection to read the journal and write seals; the caller closes it."""
+        return psycopg.connect(self.notary_url, **self._connection_arguments())
+
     def close(self) -> None:
         """Close the pool; it opens again when used."""
         with self._pool_lock:
@@ -148,7 +152,6 @@ def _reachable_database(settings: Settings) -> Iterator[Database]:
         yield Database(
             url=settings.database_url,
             admin_url=settings.admin_database_url or settings.database_url,
-            notary_url=settings.notary_database_url,
             embedded=False,
             settings=settings,
         )

@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         repr=False,
-        description="PostgreSQL 15 to 18, as the role `ledger_app`. "
+        description="PostgreSQL 15 to 18, as the role `ledger_app`; for `ledger notary` as `ledger_notary`. "
         "Unset: a PostgreSQL of our own is started in the data folder.",
     )
     admin_database_url: str | None = Field(
@@ -35,12 +35,6 @@ class Settings(BaseSettings):
         repr=False,
         description="The same database as its owner with CREATEROLE, or as a superuser; "
         "only `ledger migrate` uses it. Unset: `LEDGER_DATABASE_URL`.",
-    )
-    notary_database_url: str | None = Field(
-        default=None,
-        repr=False,
-        description="The same database as the role `ledger_notary`; only `ledger notary` uses it. "
-        "Unset: `LEDGER_DATABASE_URL`.",
     )
     data_folder: Path = Field(
         default=Path(".ledger"),
@@ -92,6 +86,38 @@ class Settings(BaseSettings):
         le=86_400,
         description="Longest lifetime of a bearer token, from `iat` to `exp`.",
     )
+
+    origin: str = Field(
+        default="pension-ledger.example/development",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$",
+        description="Name of this ledger in checkpoints and receipts; it never changes.",
+    )
+    notary_folder: Path | None = Field(
+        default=None,
+        description="Where the notary keeps its key and its last checkpoint. Unset: `notary` in the data folder, "
+        "or with a `LEDGER_DATABASE_URL` `external/notary`.",
+    )
+    checkpoint_folder: Path | None = Field(
+        default=None,
+        description="Where the notary writes checkpoints outside the database, and writers look before their first write. "
+        "Unset: `checkpoints` beside that `notary`.",
+    )
+
+    @property
+    def notary_files(self) -> Path:
+        """The notary's own folder."""
+        return self.notary_folder or self._own_folder / "notary"
+
+    @property
+    def checkpoint_files(self) -> Path:
+        """The checkpoints outside the database."""
+        return self.checkpoint_folder or self._own_folder / "checkpoints"
+
+    @property
+    def _own_folder(self) -> Path:
+        """Seals of our own database and of another one do not mix."""
+        folder = self.data_folder.expanduser()
+        return folder if self.database_url is None else folder / "external"
 
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:

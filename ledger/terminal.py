@@ -5,6 +5,7 @@
 2  wrong usage, a wrong setting, or a file that cannot be read; nothing was posted
 3  some lines were malformed (refused commands or not); with --strict nothing was posted
 4  the database is not there, not up to date, or busy; what was posted stands, and posting again goes on
+5  the journal contradicts what was sealed; nothing was written or signed
 """
 
 from collections.abc import Callable, Iterator
@@ -25,11 +26,13 @@ from ledger.database import DatabaseBehind
 from ledger.embedded import EmbeddedServerFailed
 from ledger.facts import TooManyFacts
 from ledger.files import Advance, size_bytes
+from ledger.notary import NotaryKeyUnusable, NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
 from ledger.printing import WIDE
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown
 from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
+from ledger.seals import JournalRestored, SealsBroken
 from ledger.serving import AddressTaken
 from ledger.settings import Settings, variable_name
 from migrations import MigrationError
@@ -38,6 +41,7 @@ SOME_REFUSED: Final = 1
 WRONG_USAGE: Final = 2
 SOME_MALFORMED: Final = 3
 DATABASE_UNAVAILABLE: Final = 4
+SEALS_CONTRADICTED: Final = 5
 
 EXIT_CODES = """
 **Exit codes**
@@ -47,6 +51,7 @@ EXIT_CODES = """
 - `2` wrong usage, a wrong setting, or a file that cannot be read
 - `3` some lines were malformed
 - `4` the database is not there, not up to date, or busy
+- `5` the journal contradicts what was sealed
 """
 
 
@@ -135,7 +140,10 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         lambda error: f"The journal ends at position {error.head}; {error.asked} is not recorded yet.",
     ),
     TooManyFacts: (SOME_REFUSED, _itself),
-    **dict.fromkeys((FileUnreadable, AddressTaken, KeysUnusable, KeyExposed), (WRONG_USAGE, _itself)),
+    **dict.fromkeys((JournalRestored, SealRefused, SealsBroken), (SEALS_CONTRADICTED, _itself)),
+    **dict.fromkeys(
+        (FileUnreadable, AddressTaken, KeysUnusable, KeyExposed, NotaryKeyUnusable), (WRONG_USAGE, _itself)
+    ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),
     ValidationError: (WRONG_USAGE, _wrong_settings),
     **dict.fromkeys(
@@ -145,6 +153,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
             LedgerBusy,
             LedgerUnavailable,
             MigrationError,
+            NotaryRunning,
             ProjectionBehind,
             RebuildFailed,
             RebuildRunning,

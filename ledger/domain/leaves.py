@@ -12,16 +12,111 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 VERSION: Final = "pension-ledger/leaf/v1"
 MAX_BYTES: Final = 65_535
 LEAF_PREFIX: Final = b"\x00"
+# Of a leaf without tags.
+FIXED_LINES: Final = 9
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class LeafUnfit(ValueError):
-    """A leaf holds no control character and at most 65,535 bytes."""
+    """A leaf holds no control character and at most 65,535 bytes, and the leaves of a stretch follow one another."""
+
+
+class Columns(NamedTuple):
+    """The columns of many events in position order, each as one text with the items parted by a character.
+
+    Numbers, dates and moments are parted by `;`, other texts by U+001E, and the tags of one event by U+001F. Moments are as
+    PostgreSQL writes them in UTC. `datas` is all stored bytes, one after the other.
+    """
+
+    positions: str
+    types: str
+    tags: str
+    tag_counts: str
+    effective_on: str
+    recorded_at: str
+    command_ids: str
+    actors: str
+    lengths: str
+    datas: bytes
+
+
+class Leaves(NamedTuple):
+    """Leaf hashes of a stretch of positions, in order; their texts too where they were asked for."""
+
+    first_position: int
+    hashes: list[bytes]
+    texts: list[bytes]
+    datas: list[bytes]
+    first_recorded_at: datetime
+    last_recorded_at: datetime
+
+
+class TimeFalls(ValueError):
+    """recorded_at falls from one position to the next."""
+
+
+def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
+    """The leaves of these events; with `keep`, their texts and data too.
+
+    Raises LeafUnfit where positions do not follow one another or the items cannot be told apart, and TimeFalls.
+    """
+    positions = columns.positions.split(";")
+    count, first = len(positions), int(positions[0])
+    moments = columns.recorded_at.split(";")
+    spelled_moments, earliest, latest = _moments(moments)
+    if int(positions[-1]) - first + 1 != count or sorted(positions, key=int) != positions:
+        raise LeafUnfit(f"The positions from {first} to {positions[-1]} do not follow one another.")
+    hashes: list[bytes] = []
+    texts: list[bytes] = []
+    datas: list[bytes] = []
+    add, joined, end = hashes.append, columns.datas, 0
+    try:
+        for position, type_name, tags, tag_count, effective_on, recorded_at, command_id, actor, length in zip(
+            positions,
+            columns.types.split("\x1e"),
+            columns.tags.split("\x1e"),
+            columns.tag_counts.split(";"),
+            columns.effective_on.split(";"),
+            moments,
+            columns.command_ids.split("\x1e"),
+            columns.actors.split("\x1e"),
+            map(int, columns.lengths.split(";")),
+            strict=True,
+        ):
+            start, end = end, end + length
+            data = joined[start:end]
+            lines = tags.replace("\x1f", "\n") + "\n" if tags else ""
+            text = (
+                f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{lines}{effective_on}\n"
+                f"{spelled_moments[recorded_at]}\n{command_id}\n{actor}\n{sha256(data).hexdigest()}\n"
+            )
+            # A line's end inside a value would let two events have one leaf.
+            if text.count("\n") != FIXED_LINES + int(tag_count):
+                raise LeafUnfit(f"A value at position {position} holds a control character.")
+            leaf = text.encode()
+            add(sha256(leaf).digest())
+            if keep:
+                texts.append(leaf[1:])
+                datas.append(data)
+    except ValueError as error:
+        raise LeafUnfit(f"Positions {first} to {positions[-1]}: {error}") from error
+    return Leaves(first, hashes, texts, datas, earliest, latest)
+
+
+def _moments(written: Sequence[str]) -> tuple[dict[str, str], datetime, datetime]:
+    """How a leaf spells each of them, and the first and last. Many facts share one. Raises TimeFalls."""
+    parsed = {each: datetime.fromisoformat(each) for each in dict.fromkeys(written)}
+    in_order = list(parsed.values())
+    changes = 1 + sum(one is not other and one != other for one, other in pairwise(written))
+    if changes != len(in_order) or any(later < earlier for earlier, later in pairwise(in_order)):
+        raise TimeFalls(TimeFalls.__doc__)
+    return {each: moment(at) for each, at in parsed.items()}, in_order[0], in_order[-1]
 
 
 def leaf_text(  # noqa: PLR0913 - a leaf has this many lines

@@ -1,0 +1,112 @@
+"""The checkpoints outside the database: a folder of append-only files, a line for each checkpoint.
+
+A file holds a day in UTC, `2027-01-31.ndjson`. A line is JSON: `checkpoint` (the signed note), `signed_at`, and the roots of the
+tiles that became full since the line before, `first_tile` and `tile_roots` in hex: so that whoever rewrites everything inside
+the database can be told not only that, but where.
+
+1. A line is written whole and flushed to the disk, or is no line: what a crash tore is passed over, and never changed.
+2. Nothing is ever overwritten. Let the operating system see to it (`chattr +a`), or copy the folder to where nobody can.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.domain.notes import Checkpoint, NoteInvalid
+from ledger.domain.tree import Hash
+
+PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].ndjson"
+# A line holds at most so many roots of tiles, 67 characters each, and a note.
+MAX_LINE_BYTES = 1 << 20
+
+
+class Published(NamedTuple):
+    """A checkpoint as the folder holds it."""
+
+    checkpoint: Checkpoint
+    note: str
+    first_tile: int
+    tile_roots: list[Hash]
+
+
+class CheckpointFolder:
+    """Appends and reads. One notary writes; many may read."""
+
+    def __init__(self, path: Path) -> None:
+        """Nothing is made or read yet."""
+        self.path = path
+
+    def append(self, note: str, *, signed_at: datetime, first_tile: int, tile_roots: Sequence[Hash]) -> None:
+        """Write one line, and return when it is on the disk."""
+        line = json.dumps(
+            {
+                "checkpoint": note,
+                "signed_at": signed_at.isoformat(),
+                "first_tile": first_tile,
+                "tile_roots": [root.hex() for root in tile_roots],
+            },
+            ensure_ascii=False,
+        )
+        self.path.mkdir(parents=True, exist_ok=True)
+        file = self.path / f"{signed_at:%Y-%m-%d}.ndjson"
+        is_new = not file.exists()
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            content = ("\n" if torn else "") + line + "\n"
+            with os.fdopen(descriptor, "ab", closefd=False) as appending:
+                appending.write(content.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            flush_folder(self.path)
+
+    def last(self) -> Published | None:
+        """The checkpoint written last, None where there is none."""
+        for file in sorted(self.path.glob(PATTERN), reverse=True):
+            for line in _lines_from_end(file):
+                found = _published(line)
+                if found is not None:
+                    return found
+        return None
+
+
+def flush_folder(path: Path) -> None:
+    """Make a new name in a folder survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lines_from_end(file: Path) -> Iterator[bytes]:
+    """The lines of a file, the last first, of which it reads no more than is asked for."""
+    with file.open("rb") as reading:
+        end = reading.seek(0, os.SEEK_END)
+        rest = b""
+        while end:
+            start = max(0, end - MAX_LINE_BYTES)
+            reading.seek(start)
+            rest = reading.read(end - start) + rest
+            end = start
+            first, *lines = rest.split(b"\n")
+            yield from reversed(lines)
+            rest = first
+        yield rest
+
+
+def _published(line: bytes) -> Published | None:
+    """What a line says, None where it was torn."""
+    try:
+        fields = json.loads(line)
+        note = fields["checkpoint"]
+        roots = [bytes.fromhex(root) for root in fields["tile_roots"]]
+        return Published(Checkpoint.parse(note), note, int(fields["first_tile"]), roots)
+    except (ValueError, KeyError, TypeError, NoteInvalid):
+        return None

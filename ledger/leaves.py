@@ -1,0 +1,38 @@
+"""Leaves read from the journal: a stretch of positions at a time, as they are sealed."""
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ledger.domain.leaves import Columns, Leaves, leaves_of
+
+Connection = psycopg.Connection[TupleRow]
+
+# A multiple of a tile's width, so that a reader that begins at a tile ends at one.
+STRETCH = 40 * 256
+
+# Within one aggregate the order is that of the primary key, which is how the rows come.
+READ = rb"""
+SELECT
+    string_agg(position::text, ';' ORDER BY position),
+    string_agg(type, E'\x1e' ORDER BY position),
+    string_agg(array_to_string(tags, E'\x1f'), E'\x1e' ORDER BY position),
+    string_agg(cardinality(tags)::text, ';' ORDER BY position),
+    string_agg(effective_on::text, ';' ORDER BY position),
+    string_agg(recorded_at::text, ';' ORDER BY position),
+    string_agg(command_id, E'\x1e' ORDER BY position),
+    string_agg(actor, E'\x1e' ORDER BY position),
+    string_agg(octet_length(data)::text, ';' ORDER BY position),
+    string_agg(data, ''::bytea ORDER BY position)
+FROM event
+WHERE position > %s AND position <= %s
+"""
+
+
+def read_leaves(connection: Connection, *, after: int, until: int, keep: bool = False) -> Leaves | None:
+    """The leaves after one position and up to another, None where there is no fact. Raises LeafUnfit and TimeFalls.
+
+    The connection must speak UTC.
+    """
+    row = connection.execute(READ, (after, until), prepare=True, binary=True).fetchone()
+    assert row is not None
+    return None if row[0] is None else leaves_of(Columns._make(row), keep=keep)

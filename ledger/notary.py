@@ -1,0 +1,379 @@
+"""The notary: reads the journal in order, extends the Merkle tree, and signs its root.
+
+1. It never signs a tree that does not extend the last one that it signed. That one stands in its own file, on the disk before
+   anybody else sees it; so after a crash it publishes the same checkpoint again, and no other of that size.
+2. It signs nothing where the journal contradicts what was sealed: a gap, an end before the last checkpoint, a falling
+   recorded_at, a root that differs. It stops, and says where.
+3. Tiles and checkpoint are one transaction. Checkpoints are written outside the database before they are inside.
+4. One notary works in a folder: it holds the folder's lock.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ledger.checkpoints import CheckpointFolder, flush_folder
+from ledger.database import Database
+from ledger.domain.leaves import LeafUnfit, TimeFalls
+from ledger.domain.notes import Checkpoint, KeyMalformed, NoteInvalid, SigningKey, open_checkpoint
+from ledger.domain.tree import TILE_WIDTH, Frontier, Hash, whole
+from ledger.leaves import STRETCH, read_leaves
+from ledger.seals import SealsBroken, frontier_at, latest, partial_tile, require_extends
+from ledger.settings import Settings
+
+Connection = psycopg.Connection[TupleRow]
+
+PAUSE_S = 0.4
+RECONNECT_S = 1.0
+# A notary that has much to catch up signs on the way, so that what one transaction writes is bounded.
+MAX_FACTS: Final = 25 * STRETCH
+MAX_SKEW_S = 1.0
+PRIVATE_KEY: Final = "notary.key"
+PUBLIC_KEY: Final = "notary.vkey"
+LAST: Final = "last-checkpoint"
+LOCK: Final = "lock"
+OTHERS_MAY_READ = 0o077
+
+READ_HEAD = b"SELECT size, clock_timestamp() FROM head"
+RECORDED_AT = b"SELECT recorded_at FROM event WHERE position = %s"
+COPY_TILES = b"COPY tile (level, index, hashes, root) FROM STDIN (FORMAT binary)"
+INSERT_CHECKPOINT = b"INSERT INTO checkpoint (size, root, note, signed_at) VALUES (%s, %s, %s, %s)"
+
+
+class SealRefused(RuntimeError):
+    """The journal contradicts what was sealed, or the notary's folder does; nothing was signed."""
+
+
+class NotaryRunning(RuntimeError):
+    """Another notary is at work in this folder."""
+
+
+class NotaryKeyUnusable(ValueError):
+    """The notary's key file is damaged, or readable by others: restore it, or `chmod 600` it."""
+
+
+class NotaryFolder:
+    """What the notary keeps for itself: its key, and the last checkpoint that it signed."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the folder, for its owner alone."""
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only notary here. Raises NotaryRunning."""
+        descriptor = os.open(self._path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise NotaryRunning(f"{self._path}: {NotaryRunning.__doc__}") from error
+        finally:
+            os.close(descriptor)
+
+    def key(self) -> SigningKey | None:
+        """The key, None before the first start. Raises NotaryKeyUnusable."""
+        path = self._path / PRIVATE_KEY
+        if not path.exists():
+            return None
+        if path.stat().st_mode & OTHERS_MAY_READ:
+            raise NotaryKeyUnusable(f"{path}: {NotaryKeyUnusable.__doc__}")
+        try:
+            return SigningKey.parse(path.read_text())
+        except KeyMalformed as error:
+            raise NotaryKeyUnusable(f"{path}: {NotaryKeyUnusable.__doc__}") from error
+
+    def make_key(self, origin: str) -> SigningKey:
+        """A new key, and beside it what auditors need: its public half."""
+        key = SigningKey(origin, os.urandom(32))
+        self._write(PRIVATE_KEY, key.secret() + "\n")
+        self._write(PUBLIC_KEY, f"{key.verifier}\n", mode=0o644)
+        return key
+
+    def last(self) -> str | None:
+        """The note that was signed last, None before the first."""
+        path = self._path / LAST
+        return path.read_text() if path.exists() else None
+
+    def keep(self, note: str) -> None:
+        """On the disk when this returns, whole or not at all."""
+        self._write(LAST, note)
+
+    def _write(self, name: str, content: str, *, mode: int = 0o600) -> None:
+        made = self._path / f"{name}.new"
+        with suppress(FileNotFoundError):
+            made.unlink()
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        made.replace(self._path / name)
+        flush_folder(self._path)
+
+
+class Tiler:
+    """The tree as it grows, and the tiles that have become full on the way."""
+
+    def __init__(self, frontier: Frontier, open_tiles: list[list[Hash]]) -> None:
+        """Go on from a size; `open_tiles` are the hashes of each level's last tile, which is not full."""
+        self.frontier = frontier
+        self._open = open_tiles
+        self.full: list[tuple[int, int, bytes, Hash]] = []
+
+    def add(self, leaves: list[Hash]) -> None:
+        """More leaves, in order."""
+        place = 0
+        while place < len(leaves):
+            room = TILE_WIDTH - len(self._opened(0))
+            some = leaves[place : place + room]
+            place += len(some)
+            self._fill(0, some)
+
+    def _fill(self, level: int, hashes: list[Hash]) -> None:
+        opened = self._opened(level)
+        opened += hashes
+        if level == 0 and len(hashes) < TILE_WIDTH:
+            for leaf in hashes:
+                self.frontier.add(leaf)
+        if len(opened) < TILE_WIDTH:
+            return
+        root = whole(opened)
+        if level == 0 and len(hashes) == TILE_WIDTH:
+            self.frontier.add_whole(root, 8)
+        index = (self.frontier.size >> (8 * (level + 1))) - 1
+        self.full.append((level, index, b"".join(opened), root))
+        opened.clear()
+        self._fill(level + 1, [root])
+
+    def _opened(self, level: int) -> list[Hash]:
+        if level == len(self._open):
+            self._open.append([])
+        return self._open[level]
+
+
+class Notary:
+    """Seals what is recorded, step by step, over one connection."""
+
+    def __init__(
+        self, connection: Connection, key: SigningKey, folder: NotaryFolder, outside: CheckpointFolder
+    ) -> None:
+        """Find out where the last one stopped, and publish what it signed but did not publish. Raises SealRefused."""
+        self._connection = connection
+        self._key = key
+        self._folder = folder
+        self._outside = outside
+        self.skew_s = 0.0
+        published = latest(connection)
+        connection.rollback()
+        self._last_recorded_at: datetime | None = None
+        signed = self._signed(published.note if published else None)
+        size = 0 if published is None else published.size
+        self._head(at_least=max(size, signed.size if signed else 0))
+        try:
+            frontier = frontier_at(connection, size)
+        except (SealsBroken, LeafUnfit, TimeFalls) as error:
+            raise SealRefused(f"Up to position {size}: {error}") from error
+        if published is not None and frontier.root != published.root:
+            raise SealRefused(f"Tiles and facts up to position {size} do not give the root that was signed.")
+        self._tiler = Tiler(frontier, _open_tiles(connection, size))
+        connection.rollback()
+        if size:
+            self._last_recorded_at = self._recorded_at(size)
+        if signed is not None and signed.size > size:
+            self._publish_again(signed)
+
+    @property
+    def size(self) -> int:
+        """How many facts are sealed."""
+        return self._tiler.frontier.size
+
+    def seal(self) -> int:
+        """Seal what was recorded since, up to a bound; return how many facts. Raises SealRefused."""
+        before = self.size
+        until = min(self._head(at_least=before), before + MAX_FACTS)
+        if until == before:
+            self._connection.rollback()
+            return 0
+        self._read(until)
+        note = self._key.sign(Checkpoint(self._key.verifier.name, until, self._tiler.frontier.root).text())
+        self._folder.keep(note)
+        self._publish(note)
+        return until - before
+
+    def _head(self, *, at_least: int) -> int:
+        """Where the journal ends; and how far the database clock is off. Raises SealRefused."""
+        row = self._connection.execute(READ_HEAD).fetchone()
+        assert row is not None
+        head, clock = int(row[0]), row[1]
+        self.skew_s = (clock - datetime.now(UTC)).total_seconds()
+        if head < at_least:
+            raise SealRefused(f"The journal ends at position {head}, but {at_least} facts were sealed.")
+        return head
+
+    def _signed(self, published: str | None) -> Checkpoint | None:
+        """The checkpoint that this notary signed last; what the database holds must not lie beyond it."""
+        kept = self._folder.last()
+        try:
+            signed = None if kept is None else open_checkpoint(kept, [self._key.verifier])
+            known = None if published is None else open_checkpoint(published, [self._key.verifier])
+        except NoteInvalid as error:
+            raise SealRefused(f"The last checkpoint is not one of this notary's key. {error}") from error
+        if known is not None and (signed is None or signed.size < known.size):
+            raise SealRefused(
+                f"The database holds a checkpoint of size {known.size} that this notary's folder does not know: restore "
+                f"its file {LAST} from the last checkpoint that was published."
+            )
+        if known is not None and signed is not None and signed.size == known.size and signed.root != known.root:
+            raise SealRefused(f"The database holds another root of size {known.size} than this notary signed.")
+        return signed
+
+    def _publish_again(self, signed: Checkpoint) -> None:
+        self._read(signed.size)
+        if self._tiler.frontier.root != signed.root:
+            raise SealRefused(f"The facts up to position {signed.size} do not give the root that was signed.")
+        note = self._folder.last()
+        assert note is not None
+        self._publish(note)
+
+    def _read(self, until: int) -> None:
+        """Extend the tree. Raises SealRefused."""
+        while self.size < until:
+            after = self.size
+            # Stretches end where tiles do.
+            end = min(until, (after // STRETCH + 1) * STRETCH)
+            try:
+                leaves = read_leaves(self._connection, after=after, until=end)
+            except (LeafUnfit, TimeFalls) as error:
+                raise SealRefused(f"Between positions {after + 1} and {end}: {error}") from error
+            if leaves is None or leaves.first_position != after + 1 or len(leaves.hashes) != end - after:
+                raise SealRefused(f"A position from {after + 1} to {end} is missing.")
+            if self._last_recorded_at is not None and leaves.first_recorded_at < self._last_recorded_at:
+                raise SealRefused(f"recorded_at falls at position {after + 1}.")
+            self._last_recorded_at = leaves.last_recorded_at
+            self._tiler.add(leaves.hashes)
+
+    def _publish(self, note: str) -> None:
+        checkpoint = Checkpoint.parse(note)
+        now = datetime.now(UTC)
+        full, self._tiler.full = self._tiler.full, []
+        outside = self._outside.last()
+        if outside is None or outside.checkpoint.size < checkpoint.size:
+            leaf_tiles = [(index, root) for level, index, _, root in full if level == 0]
+            self._outside.append(
+                note,
+                signed_at=now,
+                first_tile=leaf_tiles[0][0] if leaf_tiles else checkpoint.size // TILE_WIDTH,
+                tile_roots=[root for _, root in leaf_tiles],
+            )
+        with self._connection.cursor() as cursor:
+            with cursor.copy(COPY_TILES) as copying:
+                copying.set_types(["int2", "int8", "bytea", "bytea"])
+                for tile in full:
+                    copying.write_row(tile)
+            cursor.execute(INSERT_CHECKPOINT, (checkpoint.size, checkpoint.root, note, now))
+        self._connection.commit()
+
+    def _recorded_at(self, position: int) -> datetime:
+        row = self._connection.execute(RECORDED_AT, (position,)).fetchone()
+        if row is None:
+            raise SealRefused(f"The fact at position {position} was sealed, and is missing.")
+        found: datetime = row[0]
+        return found
+
+
+def _open_tiles(connection: Connection, size: int) -> list[list[Hash]]:
+    """The hashes of each level's last tile, which is not full yet."""
+    found: list[list[Hash]] = []
+    while size:
+        index, width = divmod(size, TILE_WIDTH)
+        found.append(partial_tile(connection, len(found), index, width) if width else [])
+        size = index
+    return found
+
+
+def run(
+    database: Database,
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    ready: Callable[[str], None],
+    report: Callable[[str], None],
+) -> None:
+    """Seal until stopped; `ready` learns the verifier key once. A database that is away is tried again, for ever.
+
+    Raises SealRefused, NotaryRunning, NotaryKeyUnusable.
+    """
+    folder = NotaryFolder(settings.notary_files)
+    with folder.locked():
+        away = skewed = told = False
+        while not stop.is_set():
+            try:
+                with database.connect_as_notary() as connection:
+                    notary = open_notary(connection, settings, folder)
+                    if not told:
+                        told = True
+                        ready(verifier_key(settings))
+                    if away:
+                        report(f"The database answers again; {notary.size} facts are sealed.")
+                        away = False
+                    while not stop.is_set():
+                        sealed = notary.seal()
+                        if (abs(notary.skew_s) > MAX_SKEW_S) != skewed:
+                            skewed = not skewed
+                            report(
+                                f"ALARM: the database clock is {notary.skew_s:+.3f} s off from this machine's."
+                                if skewed
+                                else "The database clock is right again."
+                            )
+                        if sealed < MAX_FACTS:
+                            stop.wait(PAUSE_S)
+            except psycopg.OperationalError as error:
+                if not away:
+                    report(f"The database does not answer ({str(error).strip().splitlines()[0]}); it is tried again.")
+                    away = True
+                stop.wait(RECONNECT_S)
+
+
+def seal_now(database: Database, settings: Settings) -> int:
+    """Seal all that is recorded, once; return how many facts are sealed. Raises as `run`, and OperationalError."""
+    folder = NotaryFolder(settings.notary_files)
+    with folder.locked(), database.connect_as_notary() as connection:
+        notary = open_notary(connection, settings, folder)
+        while notary.seal():
+            pass
+        return notary.size
+
+
+def verifier_key(settings: Settings) -> str:
+    """What auditors need to check signatures; the notary has made it at its first start. Raises OSError."""
+    return (settings.notary_files / PUBLIC_KEY).read_text().strip()
+
+
+def require_sealed(database: Database, settings: Settings) -> None:
+    """Before the first write: the journal must hold what was published outside the database. Raises JournalRestored."""
+    published = CheckpointFolder(settings.checkpoint_files).last()
+    if published is not None:
+        with database.connect() as connection:
+            require_extends(connection, published.checkpoint)
+
+
+def open_notary(connection: Connection, settings: Settings, folder: NotaryFolder) -> Notary:
+    """The notary of this folder; at its first start it gets a key. Raises SealRefused and NotaryKeyUnusable."""
+    key = folder.key()
+    if key is None:
+        if latest(connection) is not None:
+            raise SealRefused(
+                "The database holds checkpoints, and this folder has no key: restore the notary's folder."
+            )
+        key = folder.make_key(settings.origin)
+    return Notary(connection, key, folder, CheckpointFolder(settings.checkpoint_files))

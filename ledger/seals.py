@@ -1,0 +1,198 @@
+"""What the notary sealed, read back: checkpoints, tiles, and proofs made of them.
+
+1. A proof takes a bounded number of queries and hashes, however long the journal is.
+2. Nothing is proven under a size that the notary did not sign.
+3. What is handed out was verified against the root of the checkpoint: damaged seals are an error, and no proof.
+4. What no tile holds yet is computed: at level 0 from the facts, above from the roots that stand beside the tiles.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from ledger.domain.leaves import LeafUnfit, TimeFalls
+from ledger.domain.notes import Checkpoint, InclusionProof
+from ledger.domain.tree import (
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Frontier,
+    Hash,
+    ProofInvalid,
+    Subtree,
+    consistency_path,
+    in_tile,
+    inclusion_path,
+    needed,
+    proof,
+    split,
+    subtrees,
+    verify_consistency,
+    verify_inclusion,
+    whole,
+)
+from ledger.leaves import read_leaves
+
+Connection = psycopg.Connection[TupleRow]
+
+HEAD = b"SELECT size FROM head"
+LATEST = b"SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+AT = b"SELECT size, root, note FROM checkpoint WHERE size = %s"
+# The first checkpoint that covers a position.
+COVERING = b"SELECT size, root, note FROM checkpoint WHERE size >= %s ORDER BY size LIMIT 1"
+TILES = b"""
+SELECT level, index, hashes
+FROM tile
+WHERE (level, index) IN (
+    SELECT *
+    FROM unnest(string_to_array(%s, ';')::smallint[], string_to_array(%s, ';')::bigint[])
+)
+"""
+ROOTS = b"""
+SELECT root
+FROM tile
+WHERE level = %s AND index >= %s AND index < %s
+ORDER BY index
+"""
+
+
+class NotSealed(LookupError):
+    """The notary has not signed that yet; ask again in a second, and after a minute ask why."""
+
+
+class SealsBroken(RuntimeError):
+    """The seals lack what a checkpoint covers: they were changed; run `python -m replay verify`."""
+
+
+class JournalRestored(RuntimeError):
+    """The database lacks what was sealed: an older backup was restored, or facts were changed. Nothing is written.
+
+    Restore the newest backup, and run `python -m replay verify` with the checkpoints that were published.
+    """
+
+
+class Sealed(NamedTuple):
+    """A checkpoint as it was published."""
+
+    size: int
+    root: Hash
+    note: str
+
+
+def latest(connection: Connection) -> Sealed | None:
+    """The last checkpoint, None before the first."""
+    row = connection.execute(LATEST, prepare=True).fetchone()
+    return None if row is None else Sealed(*row)
+
+
+def sealed_at(connection: Connection, size: int) -> Sealed:
+    """The checkpoint of a size. Raises NotSealed."""
+    row = connection.execute(AT, (size,), prepare=True).fetchone()
+    if row is None:
+        raise NotSealed(f"No checkpoint has size {size}. {NotSealed.__doc__}")
+    return Sealed(*row)
+
+
+def inclusion(connection: Connection, position: int, *, size: int | None = None) -> InclusionProof:
+    """That the fact at a position stands under the checkpoint of a size, by default the last one. Raises NotSealed."""
+    sealed = latest(connection) if size is None else sealed_at(connection, size)
+    if sealed is None or not 0 < position <= sealed.size:
+        raise NotSealed(f"Position {position} is not sealed. {NotSealed.__doc__}")
+    index = position - 1
+    path = inclusion_path(index, sealed.size)
+    get = hashes_of(connection, [(0, index), *needed(path)])
+    found = proof(path, get)
+    try:
+        verify_inclusion(get((0, index)), index, sealed.size, found, sealed.root)
+    except ProofInvalid as error:
+        raise SealsBroken(SealsBroken.__doc__) from error
+    return InclusionProof(index, found, sealed.note)
+
+
+def consistency(connection: Connection, old: int, new: int) -> list[Hash]:
+    """That the checkpoint of size `new` extends that of size `old` (RFC 6962, 2.1.2). Raises NotSealed and ProofInvalid."""
+    older, newer = sealed_at(connection, old), sealed_at(connection, new)
+    path = consistency_path(old, new)
+    found = proof(path, hashes_of(connection, needed(path)))
+    try:
+        verify_consistency(old, older.root, new, newer.root, found)
+    except ProofInvalid as error:
+        raise SealsBroken(SealsBroken.__doc__) from error
+    return found
+
+
+def frontier_at(connection: Connection, size: int) -> Frontier:
+    """The tree of a size, from tiles and last facts. Raises SealsBroken."""
+    peaks = subtrees(0, size)
+    get = hashes_of(connection, peaks)
+    return Frontier(size, [get(peak) for peak in peaks])
+
+
+def require_extends(connection: Connection, published: Checkpoint) -> None:
+    """The journal must hold what was published outside the database, before anything is written. Raises JournalRestored."""
+    row = connection.execute(HEAD, prepare=True).fetchone()
+    assert row is not None
+    if row[0] < published.size:
+        raise JournalRestored(
+            f"The journal ends at position {row[0]}, but {published.size} facts were sealed. {_joined(JournalRestored)}"
+        )
+    try:
+        root = frontier_at(connection, published.size).root
+    except (SealsBroken, LeafUnfit, TimeFalls) as error:
+        raise JournalRestored(f"{error} {_joined(JournalRestored)}") from error
+    if root != published.root:
+        raise JournalRestored(
+            f"The first {published.size} facts do not give the root that was published. {_joined(JournalRestored)}"
+        )
+
+
+def _joined(error: type[Exception]) -> str:
+    return " ".join((error.__doc__ or "").split())
+
+
+def tile_hashes(connection: Connection, level: int, index: int, width: int) -> list[Hash]:
+    """The first hashes of a tile, so many. Raises NotSealed."""
+    sealed = latest(connection)
+    if sealed is None or (index * TILE_WIDTH + width) << (TILE_HEIGHT * level) > sealed.size:
+        raise NotSealed(NotSealed.__doc__)
+    return _tiles(connection, {(level, index): width})[level, index]
+
+
+def hashes_of(connection: Connection, asked: Iterable[Subtree]) -> Callable[[Subtree], Hash]:
+    """A way to the hashes of these whole subtrees, all of which lie under some checkpoint."""
+    widths: dict[tuple[int, int], int] = {}
+    for subtree in asked:
+        level, index, _, end = in_tile(subtree)
+        widths[level, index] = max(end, widths.get((level, index), 0))
+    tiles = _tiles(connection, widths)
+
+    def get(subtree: Subtree) -> Hash:
+        level, index, start, end = in_tile(subtree)
+        return whole(tiles[level, index][start:end])
+
+    return get
+
+
+def _tiles(connection: Connection, widths: dict[tuple[int, int], int]) -> dict[tuple[int, int], list[Hash]]:
+    """So many hashes of each tile, stored or not full yet. Raises SealsBroken."""
+    levels = ";".join(str(level) for level, _ in widths)
+    indexes = ";".join(str(index) for _, index in widths)
+    rows = connection.execute(TILES, (levels, indexes), prepare=True, binary=True)
+    found = {(level, index): split(hashes) for level, index, hashes in rows}
+    for (level, index), width in widths.items():
+        if (level, index) not in found:
+            found[level, index] = partial_tile(connection, level, index, width)
+        if len(found[level, index]) < width:
+            raise SealsBroken(SealsBroken.__doc__)
+    return found
+
+
+def partial_tile(connection: Connection, level: int, index: int, width: int) -> list[Hash]:
+    """The first hashes of a tile that is not stored, as many as there are."""
+    first = index * TILE_WIDTH
+    if level:
+        rows = connection.execute(ROOTS, (level - 1, first, first + width), prepare=True, binary=True)
+        return [root for (root,) in rows]
+    leaves = read_leaves(connection, after=first, until=first + width)
+    return [] if leaves is None else leaves.hashes
