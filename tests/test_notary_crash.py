@@ -87,7 +87,7 @@ def test_it_keeps_up_with_a_writer_and_ends_when_told(database: Database, tmp_pa
     settings = {"LEDGER_DATABASE_URL": database.notary_url, "LEDGER_DATA_FOLDER": str(tmp_path)}
     with Program("ledger", "notary", settings=settings) as notary:
         key = VerifierKey.parse(notary.wait_for(r"Verifier key: (\S+)")[1])
-        for size in (10, 11, 300):
+        for size in (11, 300):
             fill(database, size - _size(database))
             _wait_for_checkpoint(database, size)
         assert notary.end() == 0
