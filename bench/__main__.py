@@ -24,8 +24,9 @@ from bench import floor
 from bench.measure import Contest, settle
 from bench.peer import Peers
 from bench.process import posting_process
-from bench.reading import readings
+from bench.reading import built, readings
 from bench.report import Report, Scale, journal_size, vacuumed
+from bench.sealing import seals
 from bench.world import World, post_all, set_up
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
@@ -283,7 +284,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
     parser.add_argument(
-        "--only", choices=["post", "hot", "group", "processes", "growth", "readings"], help="one section"
+        "--only", choices=["post", "hot", "group", "processes", "growth", "readings", "seals"], help="one section"
     )
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
@@ -291,8 +292,14 @@ def main() -> None:
     report.say("# Results of `make bench`", "", "".join(machine()))
     sys.setswitchinterval(0.0005)
     with tempfile.TemporaryDirectory() as folder, temporary_server(Settings(), folder=Path(folder) / "pg") as server:
-        if arguments.only in (None, "readings"):
-            readings(server, scale, report)
+        if arguments.only in (None, "readings", "seals"):
+            sized = built(server, scale)
+            if arguments.only != "readings":
+                seals(sized, scale, report)
+            if arguments.only != "seals":
+                readings(sized, scale, report)
+            for each in sized:
+                each.database.close()
         sections: dict[str, Callable[[Arena], None]] = {
             "post": lambda arena: batches_and_peers(arena, scale, report),
             "hot": lambda arena: hot_account(arena, scale, report),

@@ -48,15 +48,17 @@ class Sized(NamedTuple):
     size: int
 
 
-def readings(server: TemporaryServer, scale: Scale, report: Report) -> None:
+def built(server: TemporaryServer, scale: Scale) -> list[Sized]:
+    """The worlds of both sizes."""
+    return [_built(server, accounts, scale) for accounts in scale.reading_accounts]
+
+
+def readings(sized: list[Sized], scale: Scale, report: Report) -> None:
     """All sections."""
-    sized = [_built(server, accounts, scale) for accounts in scale.reading_accounts]
     rebuilds(sized[-1], report)
     reading_over_http(sized, scale, report)
     posting_over_http(sized[-1], scale, report)
     following(sized[-1], scale, report)
-    for each in sized:
-        each.database.close()
 
 
 def _built(server: TemporaryServer, accounts: int, scale: Scale) -> Sized:
@@ -132,15 +134,15 @@ def _served(database: Database, *options: str) -> Iterator[tuple[int, Developmen
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         key = DevelopmentKey.load_or_create(Path(folder))
-        with _process(database, folder, "serve", "--port", str(port), *options):
+        with running(database.url, folder, "serve", "--port", str(port), *options):
             _await_port(port)
             yield port, key
 
 
 @contextlib.contextmanager
-def _process(database: Database, folder: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(url: str, folder: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {
-        "LEDGER_DATABASE_URL": database.url,
+        "LEDGER_DATABASE_URL": url,
         "LEDGER_DATA_FOLDER": folder,
         "LEDGER_TOKEN_LIFETIME_S": str(LIFETIME_S),
     }
@@ -307,7 +309,7 @@ def following(sized: Sized, scale: Scale, report: Report) -> None:
     database, world = sized.database, sized.world
     ledger = Ledger(database)
     batches = max(5, int(PACE * PACED_S * scale.rounds_share) // 1_000)
-    with tempfile.TemporaryDirectory() as folder, _process(database, folder, "project") as projector:
+    with tempfile.TemporaryDirectory() as folder, running(database.url, folder, "project") as projector:
         _caught_up(database)
         prepared = [world.payroll(1_000) for _ in range(batches)]
         settle()

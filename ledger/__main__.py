@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from ledger import demo as sample
 from ledger.api.problems import TokenInvalid
 from ledger.api.tokens import DEVELOPMENT_PURPOSE, DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
+from ledger.closing import close_period as close_books
 from ledger.database import Database, migrate_database, open_database
 from ledger.demo import story
 from ledger.files import FileReport, check_files, check_openings, is_report, post_file
@@ -442,6 +443,35 @@ def totals(
         print_json(found)
     else:
         console().print(totals_table(found))
+
+
+@app.command("close-period", epilog=EXIT_CODES)
+def close_period(
+    period: Annotated[str, typer.Argument(metavar="PERIOD", help="The period to close, such as 2025-01.")],
+    *,
+    actor: Annotated[str, typer.Option(help="Who closes it, such as operator:op-1.")],
+    approver: Annotated[
+        list[str], typer.Option(help="Who approves it, at least one other; may be given several times.")
+    ],
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, max=600, metavar="SECONDS", help="How long to wait for a checkpoint.")
+    ] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Close the books of a period, and of all before it, over a checkpoint and the trial balance.
+
+    The notary must have sealed every fact of the period. Afterwards a command that takes effect in a closed period is
+    refused, unless it declares a prior-period adjustment.
+
+    Example: `ledger close-period 2025-01 --actor operator:op-1 --approver operator:op-2`
+    """
+    with plainly_explained():
+        settings, now = Settings(), datetime.now(UTC)
+        with open_database(settings) as database:
+            require_sealed(database, settings)
+            ledger = Ledger(database)
+            closed = close_books(database, ledger, period, actor=actor, approvers=approver, now=now, wait_s=wait_s)
+    _say(closed._asdict(), closed.sentence, as_json)
 
 
 @app.command(epilog=EXIT_CODES)

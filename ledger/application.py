@@ -13,7 +13,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 import psycopg
@@ -22,15 +22,18 @@ from pydantic_core import to_json
 
 from ledger import journal, memory
 from ledger.database import Database
-from ledger.domain.catalogue import MATTERS, apply
-from ledger.domain.commands import Command, OpenAccount, PostContribution, ReverseEntry, digest
+from ledger.domain.catalogue import MATTERS, apply, decide
+from ledger.domain.commands import ClosePeriod, Command, OpenAccount, PostContribution, ReverseEntry, digest
 from ledger.domain.decider import NotRecalled, View
-from ledger.domain.events import Fact, FactUnreadable, decode
-from ledger.domain.identifiers import tags_of
+from ledger.domain.events import Fact, FactUnreadable, decode, encode
+from ledger.domain.identifiers import BOOKS_TAG, tags_of
+from ledger.domain.leaves import leaf_hash, moment, spelled
 from ledger.domain.limits import is_capped
 from ledger.domain.posters import Poster, not_permitted
 from ledger.domain.refusals import CommandIdReused, Refusal
 from ledger.domain.states import remembers
+from ledger.domain.tree import Hash
+from ledger.leaves import leaves_at
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -40,6 +43,8 @@ MAX_RECALL_ROUNDS = 6
 # The counters of what a batch opens are recalled together for so many years; for more, one by one as they are asked for.
 MAX_PREPARED_YEARS = 12
 TURN_WAIT_S = 60.0
+# A period is closed over a tree that covers all but so many facts at most: they are gone through under the lock.
+MAX_AFTER_TREE = 200_000
 CLOCK_GUARD = "event_time_not_ahead"
 
 # The journal's end, what the commands' own tags remember, and which of the commands are known: in one round trip.
@@ -71,6 +76,19 @@ APPEND_AND_STORE = (
     + journal.WAKE
 )
 
+# The newest fact of each effective date, of those that a tree may not cover.
+LATEST = b"""
+SELECT effective_on, max(position)
+FROM event
+WHERE position > %s
+GROUP BY effective_on
+"""
+ROOTS = b"""
+SELECT size, root
+FROM checkpoint
+WHERE size = ANY (%s)
+"""
+
 KEEP_REUSED = rb"""
 INSERT INTO reused_command (command_id, digest, received_at)
 SELECT command_id, substr(%(digests)s, (ordinality * 32 - 31)::int, 32), %(received_at)s
@@ -96,12 +114,16 @@ class LedgerBusy(RuntimeError):
 
 
 class Receipt(NamedTuple):
-    """The command stands: its facts have these positions, none where the ledger already stood as asked."""
+    """The command stands: its facts have these positions, none where the ledger already stood as asked.
+
+    `leaves` are the hashes of these facts as they will be sealed, where they were asked for.
+    """
 
     command_id: str
     first_position: int | None
     last_position: int | None
     repeated: bool = False
+    leaves: tuple[Hash, ...] = ()
 
 
 class Refused(NamedTuple):
@@ -126,17 +148,24 @@ class Ledger:
         # Waiting here costs a thread, waiting at the head row a connection.
         self._turn = threading.Lock()
 
-    def post(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> list[Outcome]:
+    def post(
+        self,
+        commands: Sequence[Command],
+        posters: Sequence[Poster | None] | None = None,
+        *,
+        with_leaves: bool = False,
+    ) -> list[Outcome]:
         """Decide and record the commands, in order, in one transaction; one outcome for each.
 
-        `posters` says who posts each of them; None is a trusted caller, such as the command line.
+        `posters` says who posts each of them; None is a trusted caller, such as the command line. `with_leaves` asks for
+        the leaf hashes in the receipts.
         Raises BatchTooLarge, LedgerBusy, LedgerUnavailable; then none of the outcomes is known.
         """
         if len(commands) > MAX_COMMANDS:
             raise BatchTooLarge(BatchTooLarge.__doc__)
         if not commands:
             return []
-        posting = _Posting(commands, posters)
+        posting = _Posting(commands, posters, with_leaves=with_leaves)
         try:
             with self._in_turn(), self._database.connection() as connection, journal.locked(connection):
                 posting.run(connection)
@@ -163,8 +192,11 @@ class Ledger:
 class _Posting:
     """One batch on its way through the house."""
 
-    def __init__(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> None:
+    def __init__(
+        self, commands: Sequence[Command], posters: Sequence[Poster | None] | None, *, with_leaves: bool
+    ) -> None:
         self.commands = commands
+        self._with_leaves = with_leaves
         self._posters = posters
         self.outcomes: list[Outcome] = []
         self._view = View()
@@ -174,6 +206,8 @@ class _Posting:
         self._last_named = {
             tag: number for number, command in enumerate(commands) for tag in tags_of(command) if remembers(tag)
         }
+        # How far the books are closed matters to every command, named or not.
+        self._closes_books = self._last_named.setdefault(BOOKS_TAG, -1) >= 0
         self._digests: list[bytes] = []
         self._now = datetime.min.replace(tzinfo=UTC)
         self._rows = journal.Rows()
@@ -185,6 +219,8 @@ class _Posting:
         with connection.pipeline() if len(self.commands) > SLICE else nullcontext():
             self._recall(connection)
             self._decide_all(connection)
+        if self._with_leaves:
+            self._add_leaves_of_repeated(connection)
         if self._reused:
             reused = {
                 "command_ids": "\x1e".join([command_id for command_id, _ in self._reused]),
@@ -192,6 +228,19 @@ class _Posting:
                 "received_at": self._now,
             }
             connection.execute(KEEP_REUSED, reused)
+
+    def _add_leaves_of_repeated(self, connection: Connection) -> None:
+        """Their facts were recorded by an earlier batch, and are read."""
+        lacking: dict[int, tuple[Receipt, range]] = {}
+        for number, outcome in enumerate(self.outcomes):
+            if isinstance(outcome, Receipt) and outcome.first_position is not None and not outcome.leaves:
+                assert outcome.last_position is not None, "what has a first position has a last"
+                lacking[number] = outcome, range(outcome.first_position, outcome.last_position + 1)
+        if not lacking:
+            return
+        found = leaves_at(connection, [position for _, positions in lacking.values() for position in positions])
+        for number, (receipt, positions) in lacking.items():
+            self.outcomes[number] = receipt._replace(leaves=tuple(found[position] for position in positions))
 
     def _recall(self, connection: Connection) -> None:
         ids = {"command_ids": "\x1e".join([command.command_id for command in self.commands])}
@@ -205,6 +254,8 @@ class _Posting:
         for command_id, known_digest, first, last, refusal in known or ():
             self._settled[command_id] = (bytes.fromhex(known_digest), _known(command_id, first, last, refusal))
         self._recall_facts(connection)
+        if self._closes_books:
+            self._recall_trees(connection, size)
         opened = (command for command in self.commands if isinstance(command, OpenAccount))
         self._view.opening.update(command.sid for command in opened if is_capped(command.product))
         if self._view.opening:
@@ -221,6 +272,23 @@ class _Posting:
             except FactUnreadable:
                 facts[position] = None  # An event of the plain recorder interface is no fact of this ledger.
         self._view.facts.update(facts)
+
+    def _recall_trees(self, connection: Connection, head: int) -> None:
+        """What the closings of periods need, in two queries for all of them; not for those that are not decided."""
+        sizes = [
+            command.tree_size
+            for number, command in enumerate(self.commands)
+            if isinstance(command, ClosePeriod)
+            and command.command_id not in self._settled
+            and (self._posters is None or self._posters[number] is None)
+        ]
+        if not sizes:
+            return
+        after = max(min(sizes), head - MAX_AFTER_TREE)
+        # Below this size no tree is asked any further: facts of any date may have come after it.
+        self._view.latest = {date.min: after} | dict(connection.execute(LATEST, (after,)).fetchall())
+        found: dict[int, bytes] = dict(connection.execute(ROOTS, (sizes,)).fetchall())
+        self._view.roots.update({size: found.get(size) for size in sizes})
 
     def _recall_needs(self, connection: Connection, commands: Iterable[Command]) -> None:
         """Recall what the commands need beyond their own tags: in rounds for all of them, until nothing new is named."""
@@ -303,7 +371,6 @@ class _Posting:
 
     def _decide(self, connection: Connection, command: Command, its_digest: bytes) -> Outcome:
         view, rows, command_id = self._view, self._rows, command.command_id
-        decide = MATTERS[command.__class__].decide
         try:
             decision = decide(command, view)
         except NotRecalled:
@@ -322,7 +389,27 @@ class _Posting:
             tags = apply(view, fact, position, self._touched)
             rows.add_fact(fact, tags, command_id, command.actor)
         rows.add_answer(command_id, its_digest, first, position)
-        return Receipt(command_id, first, position)
+        return Receipt(command_id, first, position, leaves=self._leaves(len(decision)) if self._with_leaves else ())
+
+    def _leaves(self, count: int) -> tuple[Hash, ...]:
+        """Of the facts decided last, so many."""
+        rows, after = self._rows, self._view.next_position - count
+        recorded_at = moment(self._now)
+        return tuple(
+            leaf_hash(
+                spelled(
+                    position,
+                    fact.__class__.__name__,
+                    tags,
+                    fact.effective_on.isoformat(),
+                    recorded_at,
+                    rows.command_ids[-1],
+                    rows.actors[-1],
+                    encode(fact),
+                )
+            )
+            for position, (fact, tags) in enumerate(zip(rows.facts[-count:], rows.tags[-count:], strict=True), after)
+        )
 
 
 def _refused(command_id: str, refusal: Refusal) -> Refused:

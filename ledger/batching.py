@@ -4,8 +4,9 @@
    posts waits for the next transaction. So a lone post is soon answered, and under load the groups grow by themselves.
 2. The commands of a call stay together and in their order. What one transaction takes and what may wait is bounded.
    Calls larger than a group take turns with groups of small ones: neither keeps the other waiting for ever.
-3. If a shared transaction fails, every caller in it gets the error; none of its outcomes is known.
-4. A call cancelled before it is taken is not posted. Closing posts what waits, and takes nothing more.
+3. Receipts come with the leaf hashes of their facts, as they will be sealed.
+4. If a shared transaction fails, every caller in it gets the error; none of its outcomes is known.
+5. A call cancelled before it is taken is not posted. Closing posts what waits, and takes nothing more.
 
 Callers may be threads, which wait by `GroupCommit.post`, or coroutines, which await `LoopPosts.post`.
 """
@@ -128,7 +129,7 @@ class GroupCommit:
         if any(call.poster is not None for call in group):
             posters = [call.poster for call in group for _ in call.commands]
         try:
-            outcomes = self._ledger.post(commands, posters)
+            outcomes = self._ledger.post(commands, posters, with_leaves=True)
         except BaseException as error:  # noqa: BLE001 - it belongs to every caller of the group, and each raises it
             for call in group:
                 call.future.set_exception(error)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from ledger.domain.notes import Checkpoint, NoteInvalid
 from ledger.domain.tree import Hash
+from ledger.keys import flush_folder
 
 PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].ndjson"
 # A line holds at most so many roots of tiles, 67 characters each, and a note.
@@ -74,15 +75,6 @@ class CheckpointFolder:
                 if found is not None:
                     return found
         return None
-
-
-def flush_folder(path: Path) -> None:
-    """Make a new name in a folder survive a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _lines_from_end(file: Path) -> Iterator[bytes]:

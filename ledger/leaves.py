@@ -1,9 +1,12 @@
 """Leaves read from the journal: a stretch of positions at a time, as they are sealed."""
 
+from collections.abc import Iterable
+
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.domain.leaves import Columns, Leaves, leaves_of
+from ledger.domain.leaves import Columns, Leaves, leaf_hash, leaf_text, leaves_of
+from ledger.domain.tree import Hash
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -26,6 +29,18 @@ SELECT
 FROM event
 WHERE position > %s AND position <= %s
 """
+
+READ_AT = b"""
+SELECT position, type, tags, effective_on, recorded_at, command_id, actor, data
+FROM event
+WHERE position = ANY (string_to_array(%s, ';')::bigint[])
+"""
+
+
+def leaves_at(connection: Connection, positions: Iterable[int]) -> dict[int, Hash]:
+    """The leaf hashes of these positions, as far as they are recorded. Raises LeafUnfit."""
+    rows = connection.execute(READ_AT, (";".join(map(str, positions)),), prepare=True)
+    return {row[0]: leaf_hash(leaf_text(*row)) for row in rows}
 
 
 def read_leaves(connection: Connection, *, after: int, until: int, keep: bool = False) -> Leaves | None:

@@ -12,7 +12,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,11 +20,12 @@ from typing import Final
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.checkpoints import CheckpointFolder, flush_folder
+from ledger.checkpoints import CheckpointFolder
 from ledger.database import Database
 from ledger.domain.leaves import LeafUnfit, TimeFalls
-from ledger.domain.notes import Checkpoint, KeyMalformed, NoteInvalid, SigningKey, open_checkpoint
+from ledger.domain.notes import Checkpoint, NoteInvalid, SigningKey, open_checkpoint
 from ledger.domain.tree import TILE_WIDTH, Frontier, Hash, whole
+from ledger.keys import make_key, read_key, write_whole
 from ledger.leaves import STRETCH, read_leaves
 from ledger.seals import SealsBroken, frontier_at, latest, partial_tile, require_extends
 from ledger.settings import Settings
@@ -40,7 +41,6 @@ PRIVATE_KEY: Final = "notary.key"
 PUBLIC_KEY: Final = "notary.vkey"
 LAST: Final = "last-checkpoint"
 LOCK: Final = "lock"
-OTHERS_MAY_READ = 0o077
 
 READ_HEAD = b"SELECT size, clock_timestamp() FROM head"
 RECORDED_AT = b"SELECT recorded_at FROM event WHERE position = %s"
@@ -54,10 +54,6 @@ class SealRefused(RuntimeError):
 
 class NotaryRunning(RuntimeError):
     """Another notary is at work in this folder."""
-
-
-class NotaryKeyUnusable(ValueError):
-    """The notary's key file is damaged, or readable by others: restore it, or `chmod 600` it."""
 
 
 class NotaryFolder:
@@ -81,23 +77,12 @@ class NotaryFolder:
             os.close(descriptor)
 
     def key(self) -> SigningKey | None:
-        """The key, None before the first start. Raises NotaryKeyUnusable."""
-        path = self._path / PRIVATE_KEY
-        if not path.exists():
-            return None
-        if path.stat().st_mode & OTHERS_MAY_READ:
-            raise NotaryKeyUnusable(f"{path}: {NotaryKeyUnusable.__doc__}")
-        try:
-            return SigningKey.parse(path.read_text())
-        except KeyMalformed as error:
-            raise NotaryKeyUnusable(f"{path}: {NotaryKeyUnusable.__doc__}") from error
+        """The key, None before the first start. Raises KeyFileUnusable."""
+        return read_key(self._path / PRIVATE_KEY)
 
     def make_key(self, origin: str) -> SigningKey:
         """A new key, and beside it what auditors need: its public half."""
-        key = SigningKey(origin, os.urandom(32))
-        self._write(PRIVATE_KEY, key.secret() + "\n")
-        self._write(PUBLIC_KEY, f"{key.verifier}\n", mode=0o644)
-        return key
+        return make_key(self._path / PRIVATE_KEY, origin)
 
     def last(self) -> str | None:
         """The note that was signed last, None before the first."""
@@ -106,19 +91,7 @@ class NotaryFolder:
 
     def keep(self, note: str) -> None:
         """On the disk when this returns, whole or not at all."""
-        self._write(LAST, note)
-
-    def _write(self, name: str, content: str, *, mode: int = 0o600) -> None:
-        made = self._path / f"{name}.new"
-        with suppress(FileNotFoundError):
-            made.unlink()
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        made.replace(self._path / name)
-        flush_folder(self._path)
+        write_whole(self._path / LAST, note)
 
 
 class Tiler:
@@ -311,7 +284,7 @@ def run(
 ) -> None:
     """Seal until stopped; `ready` learns the verifier key once. A database that is away is tried again, for ever.
 
-    Raises SealRefused, NotaryRunning, NotaryKeyUnusable.
+    Raises SealRefused, NotaryRunning, KeyFileUnusable.
     """
     folder = NotaryFolder(settings.notary_files)
     with folder.locked():
@@ -368,7 +341,7 @@ def require_sealed(database: Database, settings: Settings) -> None:
 
 
 def open_notary(connection: Connection, settings: Settings, folder: NotaryFolder) -> Notary:
-    """The notary of this folder; at its first start it gets a key. Raises SealRefused and NotaryKeyUnusable."""
+    """The notary of this folder; at its first start it gets a key. Raises SealRefused and KeyFileUnusable."""
     key = folder.key()
     if key is None:
         if latest(connection) is not None:

@@ -92,6 +92,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$",
         description="Name of this ledger in checkpoints and receipts; it never changes.",
     )
+    receipt_key: Path | None = Field(
+        default=None,
+        description="File with the key that signs receipts. Unset: one in the data folder, made on first use.",
+    )
     notary_folder: Path | None = Field(
         default=None,
         description="Where the notary keeps its key and its last checkpoint. Unset: `notary` in the data folder, "

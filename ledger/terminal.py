@@ -22,11 +22,13 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from ledger.api.tokens import KeyExposed, KeysUnusable
 from ledger.application import LedgerBusy, LedgerUnavailable
+from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
 from ledger.database import DatabaseBehind
 from ledger.embedded import EmbeddedServerFailed
 from ledger.facts import TooManyFacts
 from ledger.files import Advance, size_bytes
-from ledger.notary import NotaryKeyUnusable, NotaryRunning, SealRefused
+from ledger.keys import KeyFileUnusable
+from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
 from ledger.printing import WIDE
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
@@ -139,10 +141,11 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         SOME_REFUSED,
         lambda error: f"The journal ends at position {error.head}; {error.asked} is not recorded yet.",
     ),
-    TooManyFacts: (SOME_REFUSED, _itself),
+    **dict.fromkeys((TooManyFacts, CloseRefused), (SOME_REFUSED, _itself)),
     **dict.fromkeys((JournalRestored, SealRefused, SealsBroken), (SEALS_CONTRADICTED, _itself)),
     **dict.fromkeys(
-        (FileUnreadable, AddressTaken, KeysUnusable, KeyExposed, NotaryKeyUnusable), (WRONG_USAGE, _itself)
+        (FileUnreadable, AddressTaken, ClosingMisspelt, KeysUnusable, KeyExposed, KeyFileUnusable),
+        (WRONG_USAGE, _itself),
     ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),
     ValidationError: (WRONG_USAGE, _wrong_settings),
@@ -154,10 +157,13 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
             LedgerUnavailable,
             MigrationError,
             NotaryRunning,
+            PeriodNotSealed,
+            PeriodStillPosted,
             ProjectionBehind,
             RebuildFailed,
             RebuildRunning,
             SlotStillRead,
+            TotalsIncomplete,
         ),
         (DATABASE_UNAVAILABLE, _itself),
     ),

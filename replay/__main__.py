@@ -1,14 +1,13 @@
 """The auditor's command line: `python -m replay refold`."""
 
-import gc
+import os
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from replay import refold as folding
+from replay.comparing import MAX_PROCESSES, collect_rarely, compare
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rebuild the ledger from its journal and compare.")
 console = Console()
@@ -24,31 +23,27 @@ def refold(
     database_url: Annotated[
         str, typer.Option(envvar="LEDGER_DATABASE_URL", help="The ledger's PostgreSQL; reading suffices.")
     ],
+    processes: Annotated[
+        int, typer.Option(min=1, max=MAX_PROCESSES, help="How many processes share the work, on one snapshot.")
+    ] = min(2, os.cpu_count() or 1),
 ) -> None:
-    """Rebuild every memory from the journal and compare it with what the database holds.
+    """Rebuild memory and every projection from the journal, and compare them with what the database holds.
 
     Exit code 0: all is equal and the books balance. 1: differences, printed one a line.
     """
-    # A refold makes millions of objects and hardly a cycle (as the command line of the ledger, see DECISIONS.md).
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    with psycopg.connect(database_url) as connection, Progress(console=console) as progress:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        until = folding.head(connection)
-        found = folding.missing(connection, until=until)
-        task = progress.add_task("refolding", total=until)
-        try:
-            refolded = folding.refold(connection, until=until, progress=lambda facts: progress.advance(task, facts))
-            different = folding.differences(connection, refolded)
-            found += [f"{line.tag}: stored {line.stored}, folded {line.folded}" for line in different]
-            found += folding.unbalanced(connection, refolded, until=until)
-        except folding.HistoryBroken as broken:
-            found.append(str(broken))
-            refolded = folding.Refolded()
-    for line in [*found, f"{refolded.facts} facts, {len(refolded.states)} memories, {len(found)} differences."]:
+    collect_rarely()
+    with Progress(console=console) as progress:
+        task = progress.add_task("refolding", total=None)
+
+        def advance(done: int, total: int) -> None:
+            progress.update(task, advance=done, total=total)
+
+        compared = compare(database_url, processes=processes, progress=advance)
+    counted = f"{compared.facts} facts, {compared.memories} memories, {len(compared.differences)} differences."
+    for line in [*compared.notes, *compared.differences, counted]:
         # As it is: a state's brackets are no markup, `:ghost:` is no emoji, and a line is one however long.
         console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)
-    if found:
+    if compared.differences:
         raise typer.Exit(1)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from replay.refold import differences, head, refold, unbalanced
+from replay.facts import head
+from replay.refold import differences, refold, unbalanced
 
 if TYPE_CHECKING:
     from ledger.database import Database

@@ -58,12 +58,18 @@ class Gate(Ledger):
         self.entered, self.open = threading.Event(), threading.Event()
         self.error = error
 
-    def post(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> list[Outcome]:
+    def post(
+        self,
+        commands: Sequence[Command],
+        posters: Sequence[Poster | None] | None = None,
+        *,
+        with_leaves: bool = False,
+    ) -> list[Outcome]:
         self.entered.set()
         assert self.open.wait(WAIT_S)
         if self.error is not None:
             raise self.error
-        return super().post(commands, posters)
+        return super().post(commands, posters, with_leaves=with_leaves)
 
 
 def transactions(database: Database) -> int:
@@ -331,9 +337,15 @@ def test_large_calls_and_small_ones_take_turns(database: Database) -> None:
     taken: list[int] = []
 
     class Noting(Ledger):
-        def post(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> list[Outcome]:
+        def post(
+            self,
+            commands: Sequence[Command],
+            posters: Sequence[Poster | None] | None = None,
+            *,
+            with_leaves: bool = False,
+        ) -> list[Outcome]:
             taken.append(len(commands))
-            return super().post(commands, posters)
+            return super().post(commands, posters, with_leaves=with_leaves)
 
     ledger = Noting(database)
     ledger.post([register("turn:1"), open_account("turn:1", "T1")])

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from bench.__main__ import Arena, batches_and_peers, grouped, growth, hot_account, many_processes
-from bench.reading import readings
+from bench.reading import built, readings
 from bench.report import Report, Scale
+from bench.sealing import seals
 
 if TYPE_CHECKING:
     from ledger.database import TemporaryServer
@@ -30,8 +31,12 @@ def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
     many_processes(arena, TINY, report)
     arena.close()
     growth(server, TINY, report)
-    readings(server, TINY, report)
+    sized = built(server, TINY)
+    seals(sized, TINY, report)
+    readings(sized, TINY, report)
+    for each in sized:
+        each.database.close()
     titles = [line for line in report.lines if line.startswith("## ")]
-    assert len(titles) == len(set(titles)) == 10
+    assert len(titles) == len(set(titles)) == 13
     for name in ("ours", "floor", "peers", "growth", "readings_200", "readings_400"):
         server.drop_database(name)

@@ -90,7 +90,7 @@ class TestHelp:
             ),
             ("totals", ["--as-of", "--known-at", "--by-day", "--json", "trial balance"]),
             ("status", ["--json", "lag", "refusals"]),
-            ("token", ["--scope", "--subject", "--source", "--product", "--json", *Scope]),
+            ("token", ["--scope", "--subject", "--source", "--product", "--purpose", "--json", *Scope]),
             ("demo", ["--host", "--port", "--once"]),
             ("post", ["--json"]),
             ("migrate", ["--json"]),
@@ -236,6 +236,12 @@ class TestToken:
         for made in (found["token"], shown("token").strip()):
             caller = _verifier(tmp_path).verify(made, time.time())
             assert (caller.subject, caller.scopes, caller.poster) == ("user:developer", frozenset({Scope.READER}), None)
+            assert caller.purpose == "development"
+
+    def test_it_may_be_for_another_purpose(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("LEDGER_DATA_FOLDER", str(tmp_path))
+        made = shown("token", "--purpose", "audit-2026").strip()
+        assert _verifier(tmp_path).verify(made, time.time()).purpose == "audit-2026"
 
     def test_a_poster_speaks_for_its_source(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("LEDGER_DATA_FOLDER", str(tmp_path))
@@ -257,6 +263,8 @@ class TestToken:
             ["--product", "personal_pension"],
             ["--subject", "nobody"],
             ["--subject", ""],
+            ["--purpose", ""],
+            ["--purpose", "Curiosity killed"],
             ["--scope", "poster", "--source", "EA CORE"],
             ["--scope", "poster", "--source", "ea-core", "--product", "Gold savings"],
         ],

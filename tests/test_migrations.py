@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -24,14 +25,27 @@ if TYPE_CHECKING:
 
     from ledger.database import Database, TemporaryServer
 
+CONTRIBUTING = FOLDER.parent / "CONTRIBUTING.md"
 NAMES = sorted(path.name for path in FOLDER.glob("*.sql"))
-APPEND_ONLY = ("event", "event_tag", "command", "reused_command")
+# With a column that nobody may change, as no other.
+APPEND_ONLY = {
+    "access_record": "status",
+    "command": "command_id",
+    "event": "position",
+    "event_tag": "position",
+    "reused_command": "command_id",
+}
 CHANGES = ("UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {} CASCADE")
 
 INSERT_FACTS = """
 INSERT INTO event (position, type, data, tags, effective_on, recorded_at, command_id, actor)
 SELECT fact.position, 'Test', '{}', '{}', '2027-01-04', fact.recorded_at, 'c', 'a'
 FROM unnest(%s::bigint[], %s::timestamptz[]) AS fact (position, recorded_at)
+"""
+
+INSERT_ACCESS = """
+INSERT INTO access_record (access_id, actor, token_id, action, subject, question, purpose, status)
+VALUES (gen_random_uuid(), 'user:li', 't', 'account', 'E1', '{}', 'audit', 200)
 """
 
 
@@ -50,6 +64,7 @@ def fill(database: Database) -> None:
         connection.execute("INSERT INTO event_tag VALUES ('account:1', 1)")
         connection.execute("INSERT INTO command VALUES ('c', '', 1, 1, NULL, now())")
         connection.execute("INSERT INTO reused_command VALUES ('c', 'other', now())")
+        connection.execute(INSERT_ACCESS)
 
 
 @pytest.fixture
@@ -135,6 +150,21 @@ class TestRunner:
             superuser.execute("DROP DATABASE kept")
             superuser.execute("DROP ROLE keeper")
 
+    def test_a_later_file_changes_a_protected_table_as_contributing_says(
+        self, database: Database, folder: Path
+    ) -> None:
+        """And is refused without that, with nothing left behind."""
+        later = folder / "9999_later.sql"
+        (recipe,) = re.findall(r"```sql\n(DO \$release\$.*?)```", CONTRIBUTING.read_text("utf-8"), re.DOTALL)
+        change = "SET LOCAL ROLE ledger_owner; ALTER TABLE event ADD COLUMN channel text"
+        later.write_text(change)
+        with pytest.raises(errors.InsufficientPrivilege, match="protected table event"):
+            migrate(database.admin_url, folder=folder)
+        later.write_text(recipe)
+        assert migrate(database.admin_url, folder=folder) == [later.name]
+        with psycopg.connect(database.admin_url) as connection, pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("ALTER TABLE event DROP COLUMN channel")
+
 
 class TestRights:
     """The application may add facts, and never change them."""
@@ -142,7 +172,7 @@ class TestRights:
     @pytest.mark.parametrize("table", APPEND_ONLY)
     @pytest.mark.parametrize("statement", CHANGES)
     def test_the_app_role_cannot_change_facts(self, database: Database, table: str, statement: str) -> None:
-        column = sql.Identifier("command_id" if "command" in table else "position")
+        column = sql.Identifier(APPEND_ONLY[table])
         query = sql.SQL(statement).format(sql.Identifier(table), column, column)
         with (
             database.connect() as connection,
@@ -182,6 +212,13 @@ class TestRights:
                 GROUP BY table_name
                 """
             ).fetchall()
+            inserted = connection.execute(
+                """
+                SELECT column_name
+                FROM information_schema.role_column_grants
+                WHERE grantee = 'ledger_app' AND table_name = 'access_record' AND privilege_type = 'INSERT'
+                """
+            ).fetchall()
             columns = connection.execute(
                 """
                 SELECT table_name, column_name
@@ -193,6 +230,7 @@ class TestRights:
                 """
             ).fetchall()
         assert dict(rows) == {
+            "access_record": "SELECT",
             "command": "INSERT SELECT",
             "dead_letter": "DELETE INSERT SELECT",
             "projection": "SELECT",
@@ -207,6 +245,17 @@ class TestRights:
             "checkpoint": "SELECT",
             "tile": "SELECT",
             **ALL_SLOTS,
+        }
+        # All but the time, which the database writes.
+        assert {column for (column,) in inserted} == {
+            "access_id",
+            "action",
+            "actor",
+            "purpose",
+            "question",
+            "status",
+            "subject",
+            "token_id",
         }
         assert set(columns) == {
             ("head", "size"),
@@ -233,22 +282,38 @@ class TestRights:
             connection.rollback()
         assert rows == [(False,)]
 
-    def test_the_owner_role_owns_everything_and_cannot_log_in(self, database: Database) -> None:
+    def test_the_owner_owns_the_tables_and_the_guard_owns_what_guards_them(self, database: Database) -> None:
         with psycopg.connect(database.admin_url) as connection:
             owners = connection.execute(
                 """
-                SELECT DISTINCT pg_get_userbyid(relowner)
+                SELECT pg_get_userbyid(relowner), relname
                 FROM pg_class
-                WHERE relnamespace = 'public'::regnamespace
+                WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')
                 UNION
-                SELECT DISTINCT pg_get_userbyid(proowner)
+                SELECT pg_get_userbyid(proowner), proname
                 FROM pg_proc
                 WHERE pronamespace = 'public'::regnamespace
                 """
             ).fetchall()
-            login = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'ledger_owner'").fetchone()
-        assert owners == [("ledger_owner",)]
-        assert login == (False,)
+            may = connection.execute(
+                """
+                SELECT rolname, rolcanlogin, has_schema_privilege(oid, 'public', 'CREATE')
+                FROM pg_roles
+                WHERE rolname IN ('ledger_owner', 'ledger_guard')
+                ORDER BY rolname
+                """
+            ).fetchall()
+        assert {owner for owner, _ in owners} == {"ledger_owner", "ledger_guard"}
+        assert {name for owner, name in owners if owner == "ledger_guard"} == {
+            "check_guards",
+            "check_new_facts",
+            "guarded",
+            "refuse_change",
+            "refuse_fall",
+            "refuse_rewrite",
+            "standing_guards",
+        }
+        assert may == [("ledger_guard", False, False), ("ledger_owner", False, True)]
 
 
 class TestGuards:
@@ -261,7 +326,7 @@ class TestGuards:
         self, database: Database, table: str, statement: str, replication_role: str
     ) -> None:
         fill(database)
-        column = sql.Identifier("command_id" if "command" in table else "position")
+        column = sql.Identifier(APPEND_ONLY[table])
         query = sql.SQL(statement).format(sql.Identifier(table), column, column)
         with psycopg.connect(database.admin_url) as connection:
             connection.execute("SELECT set_config(%s, %s, true)", ("session_replication_role", replication_role))

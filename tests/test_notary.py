@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import psycopg
 import pytest
 
 from ledger.application import Ledger
 from ledger.checkpoints import CheckpointFolder
 from ledger.domain.notes import SigningKey, open_checkpoint
 from ledger.domain.tree import ProofInvalid, verify_consistency
+from ledger.keys import KeyFileUnusable
 from ledger.leaves import read_leaves
-from ledger.notary import Notary, NotaryFolder, NotaryKeyUnusable, NotaryRunning, SealRefused, open_notary, seal_now
+from ledger.notary import Notary, NotaryFolder, NotaryRunning, SealRefused, open_notary, seal_now
 from ledger.seals import NotSealed, consistency, frontier_at, inclusion, latest, sealed_at
+from tests.attacks import as_superuser
 from tests.commands import contribute, open_account, register
 
 if TYPE_CHECKING:
@@ -51,16 +52,6 @@ def _post(database: Database, first: int, people: int) -> None:
                 )
             ]
         )
-
-
-def _superuser(database: Database, *statements: str) -> None:
-    """What nothing can prevent."""
-    with psycopg.connect(database.admin_url) as connection:
-        connection.execute("SET event_triggers = off")
-        for table in ("head", "event", "checkpoint", "tile"):
-            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL".encode())
-        for statement in statements:
-            connection.execute(statement.encode())
 
 
 def _key(own: Settings) -> SigningKey:
@@ -192,7 +183,7 @@ class TestRefusing:
         self, filled: Database, own: Settings, statements: list[str], said: str
     ) -> None:
         seal_now(filled, own)
-        _superuser(filled, *statements)
+        as_superuser(filled, *statements)
         with pytest.raises(SealRefused, match=said):
             seal_now(filled, own)
 
@@ -214,7 +205,7 @@ class TestRefusing:
         _post(filled, 1, 1)
         with filled.connect_as_notary() as connection:
             notary = open_notary(connection, own, NotaryFolder(own.notary_files))
-            _superuser(filled, *statements)
+            as_superuser(filled, *statements)
             with pytest.raises(SealRefused, match=said):
                 notary.seal()
 
@@ -233,7 +224,7 @@ class TestRefusing:
     def test_a_key_that_others_may_read_is_not_used(self, filled: Database, own: Settings) -> None:
         seal_now(filled, own)
         (own.notary_files / "notary.key").chmod(0o644)
-        with pytest.raises(NotaryKeyUnusable, match="chmod 600"):
+        with pytest.raises(KeyFileUnusable, match="chmod 600"):
             seal_now(filled, own)
 
     def test_one_notary_works_in_a_folder(self, filled: Database, own: Settings) -> None:

@@ -46,6 +46,7 @@ from tests.commands import (
     unmerge,
     withdraw,
 )
+from tests.sealing import leaf_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,7 +261,7 @@ class TestSize:
         ledger.post([register(f"sys:{n}") for n in people])
         batch: list[Command] = [open_account(f"sys:{n}", f"P{n}", PERSONAL) for n in people]
         batch += [contribute_own(f"P{n}", 100, effective_on=DAY.replace(year=DAY.year - n)) for n in people]
-        posting = _Posting(batch)
+        posting = _Posting(batch, None, with_leaves=False)
         with database.connection() as connection, locked(connection):
             posting.run(connection)
         assert codes(posting.outcomes[300:302]) == ["", ""]
@@ -342,6 +343,7 @@ class TestTrouble:
         ledger.post([register("sys:1"), open_account("sys:1", "A1")])
         before = commands_recorded(database)
         with psycopg.connect(database.admin_url) as connection:
+            connection.execute("SET LOCAL event_triggers = off")
             connection.execute("ALTER TABLE event ADD CONSTRAINT broken CHECK (position < 300)")
         batch = [contribute("A1", 1, f"c/{n}") for n in range(2 * SLICE)]
         with pytest.raises(psycopg.errors.CheckViolation):
@@ -468,3 +470,22 @@ def test_a_thread_that_waits_too_long_for_its_turn_hears_that_the_ledger_is_busy
     monkeypatch.setattr("ledger.application.TURN_WAIT_S", 0.05)
     with ledger._in_turn(), pytest.raises(LedgerBusy):
         ledger.post([register("sys:1")])
+
+
+class TestLeaves:
+    """Receipts come with the leaves of their facts, as they are sealed."""
+
+    def test_the_leaves_of_a_receipt_are_those_of_the_stored_facts(self, database: Database) -> None:
+        """In a batch of several slices, of commands with several facts, and again when it is repeated."""
+        commands = [register("sys:1"), register("sys:2"), open_account("sys:1", "P1", PERSONAL)]
+        commands += [open_account("sys:2", "P2", PERSONAL), *(open_account("sys:1", f"A{n}") for n in range(300))]
+        commands.append(merge("sys:1", "sys:2"))
+        ledger = Ledger(database)
+        first = ledger.post(commands, with_leaves=True)
+        again = ledger.post(commands, with_leaves=True)
+        stored = leaf_hashes(database)
+        for outcomes in (first, again):
+            found = [leaf for outcome in outcomes if isinstance(outcome, Receipt) for leaf in outcome.leaves]
+            assert found == stored
+        assert len(stored) > len(commands)
+        assert not any(outcome.leaves for outcome in ledger.post(commands) if isinstance(outcome, Receipt))

@@ -54,6 +54,7 @@ from tests.commands import (
 from tests.domain import histories
 from tests.domain.scenario import Books
 from tests.projected import TABLES, assert_rows_and_positions_agree, facts_of, rows_of, statement, totals
+from tests.tampering import past_all_guards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -356,10 +357,8 @@ def test_a_reader_waits_for_what_it_has_seen_and_not_for_ever(
 
 def _forge(database: Database, position: int) -> None:
     """Put bytes into a fact that no version of this program wrote, past all guards."""
-    with psycopg.connect(database.admin_url) as connection:
-        connection.execute("ALTER TABLE event DISABLE TRIGGER refuse_change")
+    with past_all_guards(database) as connection:
         connection.execute("UPDATE event SET data = '{\"shape\": 2}' WHERE position = %s", (position,))
-        connection.execute("ALTER TABLE event ENABLE ALWAYS TRIGGER refuse_change")
 
 
 def test_an_unreadable_fact_stops_only_what_it_must(database: Database) -> None:
@@ -381,10 +380,8 @@ def test_an_unreadable_fact_stops_only_what_it_must(database: Database) -> None:
         ("fact_unreadable", 7)
     ]
     assert kept is not None
-    with psycopg.connect(database.admin_url) as connection:
-        connection.execute("ALTER TABLE event DISABLE TRIGGER refuse_change")
+    with past_all_guards(database) as connection:
         connection.execute("UPDATE event SET data = %s WHERE position = 7", kept)
-        connection.execute("ALTER TABLE event ENABLE ALWAYS TRIGGER refuse_change")
     rebuild(database, NAMES)
     assert statement(database, "A1").statement.missing == []
     assert [line.position for line in statement(database, "A1", order="position").statement.lines] == [6, 7, 9, 11]

@@ -1,11 +1,11 @@
-"""The HTTP API as one application: commands in, readings out, and nothing that does not say who may call it."""
+"""The HTTP API as one application: commands in, readings out, and nothing that does not say who may call it and is recorded."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from ledger.api import commands, documents, operations, policy, problems, readings
+from ledger.api import accesses, auditing, commands, documents, operations, policy, problems, readings
 from ledger.api.shortcut import Shortcut
 from ledger.api.tokens import Verifier
 from ledger.batching import GroupCommit, LoopPosts
@@ -17,7 +17,7 @@ TITLE = "Pension account ledger"
 def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, version: str) -> FastAPI:
     """The application over an open database; commands are posted by the group, tokens verified by the verifier.
 
-    Raises RouteUndeclared.
+    Raises RouteUndeclared, AccessUndeclared.
     """
 
     @asynccontextmanager
@@ -38,7 +38,7 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
         redirect_slashes=False,
     )
     app.state.database = database
-    for router in (commands.router, readings.router):
+    for router in (commands.router, readings.router, auditing.router):
         app.include_router(router)
     app.add_middleware(
         Shortcut,
@@ -51,4 +51,5 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
     problems.install(app)
     documents.install(app, commands.Accepted, commands.NotAccepted, commands.Outcomes)
     policy.enforce(app, verifier)
+    accesses.enforce(app)
     return app

@@ -24,7 +24,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from ledger.api import policy, problems
+from ledger.api import accesses, policy, problems
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.documents import body_of_commands
 from ledger.api.examples import COMMAND_EXAMPLES, OUTCOME_LINES
@@ -89,6 +89,7 @@ class Outcomes(BaseModel):
 @router.post(
     PATH,
     summary="Post commands",
+    dependencies=[accesses.unrecorded("each command is recorded itself, with its actor and what was answered")],
     response_class=Response,
     responses={
         200: {

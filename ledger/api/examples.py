@@ -223,6 +223,22 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ],
         "refusals": {"AccountUnknown": 1},
     },
+    "AccessRecords": {
+        "records": [
+            {
+                "access_id": "7d2f0f0e-3c1b-4f0a-9a52-5f1e3c0b7a11",
+                "accessed_at": "2025-01-26T01:30:00.000125+00:00",
+                "actor": "user:li",
+                "token_id": "0c1d6f0b5f7a4b0f8a7f3b1d2e4c6a90",
+                "action": "balance_sheet",
+                "subject": "ea-core:1001",
+                "question": {"as_of": "2025-01-25"},
+                "purpose": "customer-service",
+                "status": 200,
+            }
+        ],
+        "next_after": None,
+    },
     "Events": {
         "head": 3,
         "next_after": 3,

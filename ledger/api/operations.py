@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import psycopg
 from fastapi import APIRouter, FastAPI, Request, Response
@@ -13,7 +14,7 @@ from prometheus_client.registry import Collector
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from ledger.api import policy, problems
+from ledger.api import accesses, policy, problems
 from ledger.api.documents import described
 from ledger.api.doorway import Doorway
 from ledger.api.parameters import takes
@@ -29,7 +30,11 @@ router = APIRouter(tags=["operations"])
 probed = [policy.public("probes have no token; says nothing about anybody")]
 scraped = [policy.public("scrapers have no token; numbers about the service, nothing about anybody")]
 documented = [policy.public("documentation says nothing about anybody")]
-for_operators = [policy.allow(Scope.ADMINISTRATOR, Scope.AUDITOR), takes()]
+for_operators = [
+    policy.allow(Scope.ADMINISTRATOR, Scope.AUDITOR),
+    accesses.unrecorded("numbers about the service, nothing about anybody"),
+    takes(),
+]
 
 
 class Health(BaseModel):
@@ -78,6 +83,14 @@ class Metrics:
             registry=self.registry,
         )
         self._commands = Counter("ledger_commands", "Commands answered over HTTP.", ["outcome"], registry=self.registry)
+        self._accesses = Counter(
+            "ledger_access_records",
+            "Access records written, and such as could not be and had their readings refused.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in ("written", "failed"):
+            self._accesses.labels(outcome)
         self.registry.register(_OfTheLedger(database))
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -85,6 +98,10 @@ class Metrics:
         for outcome in outcomes:
             label = outcome.code if isinstance(outcome, Refused) else "accepted"
             self._commands.labels("repeated" if outcome.repeated else label).inc()
+
+    def count_access(self, *, outcome: Literal["written", "failed"]) -> None:
+        """Count an access record."""
+        self._accesses.labels(outcome).inc()
 
     def observe(self, *, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""

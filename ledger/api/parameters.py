@@ -2,13 +2,15 @@
 
 1. What is not understood is refused: a parameter that is passed over would be one that the caller believes in.
 2. Of two values for one parameter neither wins; the request is refused.
-3. A date is ten characters, a number digits alone: no sign, point, space or underscore, and no seconds since 1970.
+3. A date is ten characters, a time ends in Z, a number is digits alone: no sign, point, space or underscore, and no
+   seconds since 1970.
 """
 
 import re
 from collections import Counter
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Request
 from fastapi.params import Depends
@@ -19,6 +21,8 @@ from ledger.api.problems import WrongParameter
 
 MAX_POSITION = 2**53 - 1
 DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+TIME = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?Z"
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DIGITS = re.compile(r"[0-9]{1,16}")
 TRUTH = {"true": True, "false": False}
 
@@ -27,6 +31,18 @@ def _date(day: object) -> object:
     if isinstance(day, str) and DATE.fullmatch(day):
         return day
     raise PydanticCustomError("date_spelling", "A date is written YYYY-MM-DD")
+
+
+def _time(moment: object) -> object:
+    if isinstance(moment, str) and re.fullmatch(TIME, moment, re.ASCII):
+        return moment
+    raise PydanticCustomError("time_spelling", "A time is written YYYY-MM-DDThh:mm:ssZ, also with up to six decimals")
+
+
+def _id(text: object) -> object:
+    if isinstance(text, str) and ID.fullmatch(text):
+        return text
+    raise PydanticCustomError("id_spelling", "An id is written as a UUID in small letters, with its four hyphens")
 
 
 def _number(number: object) -> object:
@@ -42,6 +58,8 @@ def _truth(truth: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_date)]
+Id = Annotated[UUID, BeforeValidator(_id)]
+Time = Annotated[datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "pattern": f"^{TIME}$"})]
 # Outermost, so that the bounds of the number stand in the OpenAPI document.
 DIGITS_ALONE = BeforeValidator(_number)
 Truth = Annotated[bool, BeforeValidator(_truth), WithJsonSchema({"type": "boolean"})]

@@ -33,7 +33,7 @@ class RouteUndeclared(RuntimeError):
 
 
 class Allowed(SecurityBase):
-    """A dependency that gives the Caller, who must have one of the scopes."""
+    """A dependency that gives the Caller, who must have one of the scopes; `request.state.caller` from then on."""
 
     def __init__(self, scopes: tuple[Scope, ...]) -> None:
         """Take the scopes of which one is needed."""
@@ -47,6 +47,7 @@ class Allowed(SecurityBase):
         caller = verifier.verify(_token(request), time.time())
         if caller.scopes.isdisjoint(self.scopes):
             raise ScopeMissing(self.scopes)
+        request.state.caller = caller
         return caller
 
 
@@ -91,12 +92,16 @@ def undeclared(app: FastAPI) -> list[str]:
     return [
         " ".join([*sorted(getattr(route, "methods", None) or ()), route.path or "/"])
         for route in iter_route_contexts(app.routes)
-        if not any(isinstance(call, Allowed | Public) for call in _dependencies(route))
-        and route.path not in _public_paths(app)
+        if not any(isinstance(call, Allowed) for call in dependencies_of(route)) and not is_public(app, route)
     ]
 
 
-def _dependencies(route: RouteContext) -> Iterator[object]:
+def is_public(app: FastAPI, route: RouteContext) -> bool:
+    """Whether a route declares that everybody may call it."""
+    return route.path in _public_paths(app) or any(isinstance(call, Public) for call in dependencies_of(route))
+
+
+def dependencies_of(route: RouteContext) -> Iterator[object]:
     """What a route's dependencies call, at every depth; mounts and plain routes have none."""
     dependant = getattr(route, "dependant", None)
     waiting = [] if dependant is None else list(dependant.dependencies)
@@ -130,7 +135,7 @@ def _token(request: Request) -> str:
 def _with_scopes(app: FastAPI, document: dict[str, Any]) -> dict[str, Any]:
     """Say with each operation that one of its scopes is enough; FastAPI names the scheme alone."""
     for route in iter_route_contexts(app.routes):
-        scopes = [scope for call in _dependencies(route) if isinstance(call, Allowed) for scope in call.scopes]
+        scopes = [scope for call in dependencies_of(route) if isinstance(call, Allowed) for scope in call.scopes]
         operations = document.get("paths", {}).get(route.path_format, {})
         for method in (route.methods or ()) if scopes else ():
             if method.lower() in operations:

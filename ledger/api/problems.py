@@ -176,6 +176,10 @@ class CursorInvalid(Problem, status=HTTPStatus.BAD_REQUEST):
     """The cursor is none that was given out for this reading. Begin again without one."""
 
 
+class PurposeMissing(Problem, status=HTTPStatus.BAD_REQUEST):
+    """Whoever reads about people must say what for. Name it in the header Access-Purpose, or get a token with a purpose."""
+
+
 class TokenMissing(Problem, status=HTTPStatus.UNAUTHORIZED):
     """The request has no bearer token. Send one in the Authorization header."""
 
@@ -218,6 +222,10 @@ class PosterNotPermitted(Problem, status=HTTPStatus.FORBIDDEN):
     """The token does not cover this command. Nothing was recorded, and the command id is still free."""
 
     example: ClassVar = _refusal_example("PosterNotPermitted", "The token does not cover…", reason="source_not_own")
+
+
+class PurposeNotPermitted(Problem, status=HTTPStatus.FORBIDDEN):
+    """The token is for another purpose than the header names. Leave the header out, or get a token for this purpose."""
 
 
 class UnknownRoute(Problem, status=HTTPStatus.NOT_FOUND):
@@ -334,6 +342,16 @@ class LedgerUnavailable(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
         super().__init__(retry_after_s=RETRY_UNAVAILABLE_AFTER_S)
 
 
+class AccessNotRecorded(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
+    """Who reads what must be recorded, and it could not be. Nothing was given out; ask again in a moment."""
+
+    example: ClassVar = {"retry_after_s": RETRY_UNAVAILABLE_AFTER_S}
+
+    def __init__(self) -> None:
+        """Say when to come again."""
+        super().__init__(retry_after_s=RETRY_UNAVAILABLE_AFTER_S)
+
+
 class ReadingTooLarge(Problem, status=HTTPStatus.CONFLICT):
     """More facts are about this person than are read at once. Read the statements of her accounts."""
 
@@ -410,7 +428,7 @@ def install(app: FastAPI) -> None:
 
 async def handle(request: Request, error: Exception) -> Response:
     """The answer to a request that ended with this error."""
-    problem = _problem_of(request, error)
+    problem = problem_of(request, error)
     if isinstance(problem, InternalError):
         # By the route, and not by the address: that may name somebody.
         route = getattr(request.scope.get("route"), "path", "unknown")
@@ -418,7 +436,8 @@ async def handle(request: Request, error: Exception) -> Response:
     return problem.response()
 
 
-def _problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PLR0911 - one for each error
+def problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PLR0911 - one for each error
+    """What a request that ended with this error is answered with."""
     match error:
         case Problem():
             return error

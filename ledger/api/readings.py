@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from ledger.api import policy, problems
+from ledger.api import accesses, policy, problems
 from ledger.api.answers import JSON, NDJSON, answer, tag
 from ledger.api.documents import CONDITIONAL, shown
 from ledger.api.parameters import DIGITS_ALONE, MAX_POSITION, Moment, Position, Seen, Truth, takes
@@ -31,11 +31,12 @@ DEFAULT_LINES = 50
 DEFAULT_EVENTS = 100
 
 READING_PROBLEMS = (*policy.PROBLEMS, problems.WrongParameter, problems.PositionNotRecorded, problems.LedgerUnavailable)
+PERSONAL_PROBLEMS = (*READING_PROBLEMS, *accesses.PROBLEMS)
 
 router = APIRouter(tags=["readings"])
-about_people = [policy.allow(Scope.READER, Scope.AUDITOR)]
-about_all = [policy.allow(Scope.AUDITOR)]
-for_followers = [policy.allow(Scope.FOLLOWER, Scope.AUDITOR)]
+about_people = [policy.allow(Scope.READER, Scope.AUDITOR), accesses.purposeful()]
+about_all = [policy.allow(Scope.AUDITOR), accesses.unrecorded("sums over the whole ledger name nobody")]
+for_followers = [policy.allow(Scope.FOLLOWER, Scope.AUDITOR), accesses.purposeful()]
 
 # Longer than any name there is, so that whatever is asked for is answered with "unknown".
 Name = Annotated[str, Path(min_length=1, max_length=256)]
@@ -127,9 +128,10 @@ class FeedQuestion(BaseModel):
     openapi_extra=CONDITIONAL,
     responses={
         **shown(AccountReading),
-        **responses(*READING_PROBLEMS, problems.AccountUnknown, problems.ReadingTooLarge),
+        **responses(*PERSONAL_PROBLEMS, problems.AccountUnknown, problems.ReadingTooLarge),
     },
 )
+@accesses.recorded("account", about="account")
 def account(request: Request, account: Name, asked: Annotated[Moment, Query()]) -> Response:
     """The balances by part, totals to date and status of an account."""
     try:
@@ -160,9 +162,10 @@ def account(request: Request, account: Name, asked: Annotated[Moment, Query()]) 
     openapi_extra=CONDITIONAL,
     responses={
         **shown(StatementPage),
-        **responses(*READING_PROBLEMS, problems.AccountUnknown, problems.CursorInvalid, problems.ProjectionBehind),
+        **responses(*PERSONAL_PROBLEMS, problems.AccountUnknown, problems.CursorInvalid, problems.ProjectionBehind),
     },
 )
+@accesses.recorded("statement", about="account")
 def statement(request: Request, account: Name, asked: Annotated[StatementQuestion, Query()]) -> Response:
     """Every posting line of an account, a page at a time, with the balance after each line.
 
@@ -192,8 +195,9 @@ def statement(request: Request, account: Name, asked: Annotated[StatementQuestio
     summary="Read who a person is",
     dependencies=[*about_people, takes(Seen)],
     openapi_extra=CONDITIONAL,
-    responses={**shown(Person), **responses(*READING_PROBLEMS, problems.PersonUnknown, problems.ProjectionBehind)},
+    responses={**shown(Person), **responses(*PERSONAL_PROBLEMS, problems.PersonUnknown, problems.ProjectionBehind)},
 )
+@accesses.recorded("person", about="person")
 def person(request: Request, person: Name, asked: Annotated[Seen, Query()]) -> Response:
     """All identities and accounts of the person known by a source identity, a one_id or an account."""
     try:
@@ -210,9 +214,10 @@ def person(request: Request, person: Name, asked: Annotated[Seen, Query()]) -> R
     openapi_extra=CONDITIONAL,
     responses={
         **shown(SheetReading),
-        **responses(*READING_PROBLEMS, problems.PersonUnknown, problems.ReadingTooLarge),
+        **responses(*PERSONAL_PROBLEMS, problems.PersonUnknown, problems.ReadingTooLarge),
     },
 )
+@accesses.recorded("balance_sheet", about="person")
 def balance_sheet(request: Request, person: Name, asked: Annotated[Moment, Query()]) -> Response:
     """One sheet over all her pension accounts, of now or as of any date and as known at any position.
 
@@ -249,14 +254,15 @@ def control_totals(request: Request, asked: Annotated[TotalsQuestion, Query()]) 
     openapi_extra=CONDITIONAL,
     responses={
         **shown(Events, ndjson=True),
-        **responses(
-            *policy.PROBLEMS, problems.WrongParameter, problems.PositionNotRecorded, problems.LedgerUnavailable
-        ),
+        **responses(*PERSONAL_PROBLEMS),
     },
 )
+@accesses.recorded("events")
 def events(request: Request, asked: Annotated[FeedQuestion, Query()]) -> Response:
     """The events after a position, in the one order of the journal; none at its end."""
     feed = read_feed(_database(request), after=asked.after, limit=asked.limit)
+    # Followers ask again and again at the journal's end: a page without events is about nobody.
+    accesses.name_subject(request, f"{feed.events[0].position}-{feed.events[-1].position}" if feed.events else None)
     listed = [_event(stored) for stored in feed.events]
     if NDJSON in request.headers.get("accept", ""):
         lines = b"".join(event + b"\n" for event in listed)

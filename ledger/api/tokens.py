@@ -1,4 +1,4 @@
-"""Bearer tokens: JWTs (RFC 7519, RFC 9068) that say who calls, what for, and for which source system it posts.
+"""Bearer tokens: JWTs (RFC 7519, RFC 9068) that say who calls, what may be done, what for, and for which source.
 
 1. The key decides on the algorithm, never the token: Ed25519 (RFC 9864) and ES256 are all that there is (RFC 8725).
 2. A token is for this service alone, from its issuer, and short-lived; the clocks may differ by LEEWAY_S.
@@ -40,6 +40,9 @@ LEEWAY_S = 5
 TYPES = ("at+jwt", "application/at+jwt")
 KEY_FILE = "token-key.json"
 OTHERS_MAY_READ = 0o077
+# A slug, of which pydantic and msgspec read the same.
+PURPOSE = r"^[a-z][a-z0-9-]{0,63}$"
+DEVELOPMENT_PURPOSE = "development"
 
 
 class Scope(StrEnum):
@@ -66,13 +69,14 @@ SCOPES: dict[str, Scope] = {scope.value: scope for scope in Scope}
 
 
 class Caller(NamedTuple):
-    """Who calls. `expires_at` is in seconds since 1970."""
+    """Who calls. `expires_at` is in seconds since 1970; `purpose` is what alone the token is good for, if it says so."""
 
     subject: str
     scopes: frozenset[Scope]
     poster: Poster | None
     expires_at: int
     token_id: str
+    purpose: str | None = None
 
 
 Key = OKPKey | ECKey
@@ -88,6 +92,7 @@ REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS.values()))
 SubjectClaim = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,31}:[A-Za-z0-9._-]{1,95}\Z")]
 SourceClaim = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,31}\Z")]
 ProductClaim = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}\Z")]
+PurposeClaim = Annotated[str, Meta(pattern=PURPOSE.replace("$", r"\Z"))]
 
 
 class _Header(Struct, forbid_unknown_fields=True):
@@ -109,6 +114,7 @@ class _Claims(Struct):
     jti: Annotated[str, Meta(min_length=1, max_length=128)]
     scope: Annotated[str, Meta(min_length=1)]
     nbf: int | None = None
+    purpose: PurposeClaim | None = None
     source: SourceClaim | None = None
     products: Annotated[list[ProductClaim], Meta(min_length=1, max_length=MAX_PRODUCTS)] | None = None
 
@@ -190,7 +196,7 @@ class Verifier:
         if claims.exp + LEEWAY_S <= now_s:
             raise TokenExpired
         scopes = _scopes(claims.scope)
-        return Caller(claims.sub, scopes, _poster(claims, scopes), claims.exp, claims.jti)
+        return Caller(claims.sub, scopes, _poster(claims, scopes), claims.exp, claims.jti, claims.purpose)
 
     def _claims(self, token: bytes) -> _Claims:
         """The payload, once the signature is verified with the key that the header names."""
@@ -281,6 +287,7 @@ def mint(  # noqa: PLR0913 - each is a claim of its own
     now_s: float,
     source: str | None = None,
     products: Collection[str] | None = None,
+    purpose: str | None = DEVELOPMENT_PURPOSE,
 ) -> str:
     """Sign a token, for development and tests."""
     claims: dict[str, Any] = {
@@ -295,6 +302,8 @@ def mint(  # noqa: PLR0913 - each is a claim of its own
     }
     if source is not None:
         claims["source"] = source
+    if purpose is not None:
+        claims["purpose"] = purpose
     if products is not None:
         claims["products"] = sorted(products)
     return jwt.encode({"alg": "Ed25519", "kid": key.kid, "typ": TYPES[0]}, claims, key.key, registry=REGISTRY)

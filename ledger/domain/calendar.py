@@ -7,9 +7,21 @@ from pydantic import StringConstraints
 
 BEIJING = timezone(timedelta(hours=8), "Asia/Shanghai")
 
+PERIOD_CHARACTERS = len("2026-01")
 Period = Annotated[str, StringConstraints(pattern=r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])$")]
 
 
 def beijing_date(moment: datetime) -> date:
     """The calendar day in China at this moment (one time zone, UTC+8, no summer time since 1991)."""
     return moment.astimezone(BEIJING).date()
+
+
+def period_of(day: date) -> str:
+    """The period that a day lies in."""
+    return day.isoformat()[:PERIOD_CHARACTERS]
+
+
+def last_day(period: str) -> date:
+    """The day with which a period ends."""
+    year, month = int(period[:4]), int(period[5:])
+    return date(year + month // 12, month % 12 + 1, 1) - timedelta(days=1)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ledger.domain import (
     accounts,
     benefits,
+    closing,
     contributions,
     identities,
     linking,
@@ -53,12 +54,23 @@ MATTERS: dict[type[c.Command], Matter] = {
     c.UnmergeIdentities: Matter(parting.unmerge_identities, parting.unmerge_identities_needs, parting.UNMERGE_REFUSES),
     c.DeclareDistinct: Matter(parting.declare_distinct, parting.distinct_needs, parting.DECLARE_REFUSES),
     c.WithdrawDistinct: Matter(parting.withdraw_distinct, parting.distinct_needs, parting.WITHDRAW_REFUSES),
+    c.ClosePeriod: Matter(closing.close_period, None, closing.REFUSES),
 }
 
 
 def decide(command: c.Command, view: View) -> Decision:
-    """What follows from the command, given what is remembered."""
-    return MATTERS[type(command)].decide(command, view)
+    """What follows from the command, given what is remembered; first of all, of whether its period is open.
+
+    Raises NotRecalled.
+    """
+    books, adjustment = view.books, command.adjustment
+    if books is None and adjustment is None:
+        return MATTERS[command.__class__].decide(command, view)
+    refusal = closing.untimely(command, books)
+    if refusal is not None:
+        return refusal
+    decision = MATTERS[command.__class__].decide(command, view)
+    return decision if adjustment is None else closing.adjusting(decision, adjustment)
 
 
 def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> list[str]:
@@ -68,6 +80,8 @@ def apply(view: View, fact: Fact, position: int, touched: dict[str, int]) -> lis
     """
     tags = fold_fact(fact, position, view.memories, touched)
     view.facts[position] = fact
+    if view.latest is not None:
+        view.latest[fact.effective_on] = position
     view.next_position = position + 1
     return tags
 
@@ -97,13 +111,16 @@ RECORDS: dict[type[c.Command], tuple[type[Fact], ...]] = {
     c.UnmergeIdentities: (e.IdentitiesUnmerged, *LIMIT_FACTS, e.CompensationRequired),
     c.DeclareDistinct: (e.DistinctDeclared,),
     c.WithdrawDistinct: (e.DistinctWithdrawn,),
+    c.ClosePeriod: (e.PeriodClosed,),
 }
 """For each command the fact that it records, and then the facts that may follow from it."""
 
 
 def markdown_tables() -> str:
     """Render what every command records and refuses (CommandIdReused first, always), and every refusal's sentence."""
-    lines = ["| Command | Fact, and what may follow | Refused when, in this order |", "|---|---|---|"]
+    of_all = ", ".join(f"`{refusal.__name__}`" for refusal in closing.REFUSED_OF_ALL)
+    lines = [f"Every command but `ClosePeriod` is first of all refused for its period: {of_all}.", ""]
+    lines += ["| Command | Fact, and what may follow | Refused when, in this order |", "|---|---|---|"]
     for command, matter in MATTERS.items():
         facts = ", ".join(f"`{fact.__name__}`" for fact in RECORDS[command])
         refusals = ", ".join(f"`{refusal.__name__}`" for refusal in matter.refuses)

@@ -13,7 +13,17 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from ledger.domain.calendar import Period
 from ledger.domain.events import LinkBasis, MergeBasis, TaxTreatment, UnmergeCause, VerificationTier, Voids
-from ledger.domain.identifiers import AccountId, Actor, CommandId, EntryPosition, EvidenceRef, NewAccountId, Sid, Slug
+from ledger.domain.identifiers import (
+    AccountId,
+    Actor,
+    BooksId,
+    CommandId,
+    EntryPosition,
+    EvidenceRef,
+    NewAccountId,
+    Sid,
+    Slug,
+)
 from ledger.domain.money import AskedAmounts, AskedFen
 
 MAX_LINKS = 50
@@ -47,9 +57,20 @@ def _day(day: object) -> object:
 
 Day = Annotated[date, BeforeValidator(_day)]
 Approvers = Annotated[list[Actor], Field(max_length=8)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 AskedPartition = Annotated[
     list[Annotated[list[Sid], Field(max_length=MAX_MEMBERS)]], Field(min_length=1, max_length=MAX_MEMBERS)
 ]
+
+
+class AskedAdjustment(BaseModel):
+    """A prior-period adjustment, declared: the closed period that `effective_on` lies in, why, and who approves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    approvers: Approvers
+    period: Period
+    reason: Slug
 
 
 class Command(BaseModel):
@@ -58,6 +79,7 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     actor: Actor
+    adjustment: AskedAdjustment | None = None
     caused_by: Annotated[int, Field(strict=True, ge=1, lt=2**53)] | None = None
     command_id: CommandId
     decided_at: DecidedAt
@@ -226,6 +248,22 @@ class WithdrawDistinct(Command):
     sid_b: Sid
 
 
+class ClosePeriod(Command):
+    """Close a period, and all before it, over a sealed tree and the trial balance of what it holds.
+
+    `trial_balance_sha256` is of the text of `trial_balance.py`. Takes two persons, and is posted after the period's end.
+    """
+
+    type: Literal["ClosePeriod"] = "ClosePeriod"
+    adjustment: None = None
+    approvers: Approvers
+    books: BooksId = "ledger"
+    period: Period
+    root: Sha256
+    tree_size: Annotated[int, Field(strict=True, ge=1, lt=2**53)]
+    trial_balance_sha256: Sha256
+
+
 COMMANDS: dict[str, type[Command]] = {cls.__name__: cls for cls in Command.__subclasses__()}
 
 AnyCommand = Annotated[
@@ -245,7 +283,8 @@ AnyCommand = Annotated[
     | MergeIdentities
     | UnmergeIdentities
     | DeclareDistinct
-    | WithdrawDistinct,
+    | WithdrawDistinct
+    | ClosePeriod,
     Field(discriminator="type"),
 ]
 ONE: TypeAdapter[Any] = TypeAdapter(AnyCommand)
@@ -257,8 +296,11 @@ _ENCODER = msgspec.json.Encoder(order="sorted", enc_hook=lambda nested: nested._
 def digest(command: Command) -> bytes:
     """SHA-256 of the command's content: the same id with another digest is another command, and is refused.
 
-    When a sender repeats a command it may stamp the repeat anew: the moment of deciding is not part of the content.
+    When a sender repeats a command it may stamp the repeat anew: the moment of deciding is not part of the content. Nor is
+    the adjustment where none is declared: commands had digests before there were adjustments.
     """
     content = command.__dict__.copy()
     del content["decided_at"]
+    if command.adjustment is None:
+        del content["adjustment"]
     return hashlib.sha256(_ENCODER.encode(content)).digest()

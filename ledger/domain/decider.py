@@ -6,10 +6,12 @@
 """
 
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any, Protocol
 
 from ledger.domain.commands import Command
 from ledger.domain.events import Fact
+from ledger.domain.identifiers import BOOKS_TAG
 from ledger.domain.refusals import Refusal
 
 State = dict[str, Any]
@@ -23,7 +25,7 @@ class NotRecalled(LookupError):
 class View:
     """The memories recalled under the head lock, by tag; None stands for an entity that nothing is known of."""
 
-    __slots__ = ("facts", "memories", "next_position", "opening", "years")
+    __slots__ = ("facts", "latest", "memories", "next_position", "opening", "roots", "years")
 
     def __init__(self) -> None:
         """Start empty; the application fills in what it recalls and what it decides."""
@@ -34,6 +36,10 @@ class View:
         # commands need can be recalled together, before its first command is decided.
         self.opening: set[str] = set()
         self.years: set[int] = set()
+        # For what closes a period: by effective date the newest position of the facts that a tree may not cover, and the
+        # roots of the sealed trees. None where nothing closes one, which is nearly always.
+        self.latest: dict[date, int] | None = None
+        self.roots: dict[int, bytes | None] = {}
 
     def account(self, account: str) -> State | None:
         """What the account remembers (`states.AccountState`)."""
@@ -55,6 +61,27 @@ class View:
     def quota(self, quota: str) -> State | None:
         """What the yearly counter remembers (`states.QuotaState`)."""
         return self._recalled("quota:" + quota)
+
+    @property
+    def books(self) -> State | None:
+        """What the books remember (`states.BooksState`): how far they are closed. Recalled for every command."""
+        try:
+            return self.memories[BOOKS_TAG]
+        except KeyError:
+            raise NotRecalled(BOOKS_TAG) from None
+
+    def latest_effective_by(self, day: date) -> int:
+        """The least size of a tree that covers every fact effective by this day, as far as that is looked for."""
+        if self.latest is None:
+            raise NotRecalled(day.isoformat())
+        return max((position for effective_on, position in self.latest.items() if effective_on <= day), default=0)
+
+    def sealed_root(self, size: int) -> bytes | None:
+        """The root that the notary sealed of the tree of this size; None where it sealed none."""
+        try:
+            return self.roots[size]
+        except KeyError:
+            raise NotRecalled(size) from None
 
     def entry(self, position: int) -> State | None:
         """What is remembered of the entry at a position (`states.EntryState`): whether it was reversed."""

@@ -1,7 +1,7 @@
 """The facts: every kind of change that the ledger can record, each one immutable event.
 
-1. A fact's stored type is its bare class name, for ever. No shape has changed yet; the first that does brings an upcast,
-   which reads the older one, with a golden sample of it.
+1. A fact's stored type is its bare class name, for ever. What came later is optional, so older facts read and spell as they
+   did; the first shape that changes otherwise brings an upcast, which reads the older one, with a golden sample of it.
 2. A fact is stored in one spelling: JSON with sorted ASCII keys, no spaces, absent fields left out, money in integer fen.
 3. Amounts are positive; the event's name gives the direction.
 4. Unknown fields are refused on reading. There is no free-text field: reasons are codes, evidence is a reference.
@@ -16,6 +16,7 @@ import msgspec
 from ledger.domain.calendar import Period
 from ledger.domain.identifiers import (
     AccountId,
+    BooksId,
     BreachId,
     DistinctId,
     EntryPosition,
@@ -44,9 +45,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     """An immutable value: made in 0.6 us and spelled in 0.7, where a pydantic model takes 4 and 2."""
 
 
+class Adjustment(Record, frozen=True, kw_only=True):
+    """A declared prior-period adjustment: the fact takes effect in this period, whose books were closed before."""
+
+    approvers: list[str]
+    period: Period
+    reason: Slug
+
+
 class Fact(Record, frozen=True, kw_only=True):
     """What all facts carry. The journal adds position, recorded_at, command_id and actor."""
 
+    adjustment: Adjustment | None = None
     caused_by: int | None = None
     decided_at: Annotated[datetime, msgspec.Meta(tz=True)]
     effective_on: date
@@ -278,6 +288,20 @@ class CompensationRequired(Fact, frozen=True, kw_only=True):
     decision_position: EntryPosition
     quota: QuotaId
     reason: Slug
+
+
+class PeriodClosed(Fact, frozen=True, kw_only=True):
+    """The books of a period, and of all before it, are closed over the tree of this size and root.
+
+    No fact that takes effect by the period's end lies between `tree_size` and this one, so the trial balance covers all.
+    """
+
+    approvers: list[str]
+    books: BooksId
+    period: Period
+    root: str
+    tree_size: int
+    trial_balance_sha256: str
 
 
 FACTS: dict[str, type[Fact]] = {cls.__name__: cls for cls in Fact.__subclasses__()}

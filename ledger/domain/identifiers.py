@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -102,6 +102,9 @@ MergeId = Annotated[str, Names("merge")]
 UnmergeId = Annotated[str, Names("unmerge")]
 BreachId = Annotated[str, Names("breach")]
 FlagId = Annotated[str, Names("flag")]
+# What is closed period by period. There is one set of books, and its memory is recalled with every batch.
+BooksId = Annotated[Literal["ledger"], Names("books")]
+BOOKS_TAG: Final = "books:ledger"
 
 QUOTA_RULE = "pp.cap.year"
 
@@ -141,7 +144,7 @@ def _extractor(annotation: object) -> Extract | None:
         inner = next((found for arg in get_args(annotation) if (found := _extractor(arg))), None)
         return (lambda values: (tag for value in values for tag in inner(value))) if inner else None
     if isinstance(annotation, type) and issubclass(annotation, BaseModel | Struct):
-        return lambda value: iter(tags_of(value))
+        return (lambda value: iter(tags_of(value))) if _plan(annotation) else None
     return None
 
 

@@ -141,7 +141,7 @@ def open_note(note: str, keys: Iterable[VerifierKey]) -> str:
         raise NoteInvalid("This is no signed note.")
     known = {(key.name, key.key_id): key for key in keys}
     text += "\n"
-    signed = 0
+    signed: list[VerifierKey] = []
     for line in lines:
         name, space, encoded = line.removeprefix(DASH).partition(" ")
         if not line.startswith(DASH) or not space or not NAME.fullmatch(name):
@@ -152,7 +152,9 @@ def open_note(note: str, keys: Iterable[VerifierKey]) -> str:
             continue
         if len(signature) != KEY_ID_BYTES + SIGNATURE_BYTES or not key.fits(signature[KEY_ID_BYTES:], text):
             raise NoteInvalid(f"The signature of {name} does not fit the note.")
-        signed += 1
+        if key in signed:
+            raise NoteInvalid(f"{name} signed the note twice.")
+        signed.append(key)
     if not signed:
         raise NoteInvalid("No key that is known here signed the note.")
     return text
@@ -201,7 +203,7 @@ class InclusionProof(NamedTuple):
         head, empty, note = text.partition("\n\n")
         version, *lines = head.split("\n")
         index = lines[0].removeprefix("index ") if lines else ""
-        if version != PROOF or not empty or lines[0] == index or not NUMBER.fullmatch(index):
+        if version != PROOF or not empty or not lines or lines[0] == index or not NUMBER.fullmatch(index):
             raise NoteInvalid("This is no proof of inclusion.")
         if len(lines) > MAX_PROOF_HASHES + 1:
             raise NoteInvalid("The proof has more hashes than any tree is high.")

@@ -3,6 +3,7 @@
 1. A command speaks for who sends it: its actor is the token's subject.
 2. Command ids are a namespace for each poster, so that nobody can use up or ask for the ids of another.
 3. A poster reaches the identities and accounts of its own source alone, and of its own products where it has a list.
+4. Nobody closes the books by a token: the operator does, on the command line.
 
 What reaches an account of another source from one's own stays lawful: to transfer to it, and to replace it after a change
 of bank. Whether the two belong to one person is the decider's question.
@@ -21,6 +22,7 @@ STEWARD_NEEDED = "steward_needed"
 SOURCE_NEEDED = "source_needed"
 SOURCE_NOT_OWN = "source_not_own"
 PRODUCT_NOT_OWN = "product_not_own"
+OPERATOR_NEEDED = "operator_needed"
 
 IDENTITY_MATTERS = (
     c.LinkIdentities,
@@ -51,6 +53,8 @@ def foreign(poster: Poster, command: c.Command) -> str | None:
         return ACTOR_NOT_SUBJECT
     if not command.command_id.startswith((poster.namespace + "/", poster.namespace + ":")):
         return COMMAND_ID_NOT_OWN
+    if isinstance(command, c.ClosePeriod):
+        return OPERATOR_NEEDED
     if isinstance(command, IDENTITY_MATTERS):
         return None if poster.is_steward else STEWARD_NEEDED
     if poster.source is None:

@@ -51,6 +51,22 @@ class PosterNotPermitted(Refusal):
     """The token does not cover this command; post it with the token of the source system, or the steward, in charge."""
 
 
+class PeriodIsClosed(Refusal):
+    """The books are closed on the effective date; post into an open period, or anew as a declared prior-period adjustment."""
+
+
+class AdjustmentNotDue(Refusal):
+    """The books are still open on the effective date, so there is nothing to adjust; post without an adjustment."""
+
+
+class AdjustmentPeriodWrong(Refusal):
+    """The adjustment must name the period that the effective date lies in."""
+
+
+class AdjustmentNotApproved(Refusal):
+    """A prior-period adjustment needs an approver who is not the actor."""
+
+
 class EffectiveDateAbsurd(Refusal):
     """The effective date lies before any pension rule or too far after the day of the decision."""
 
@@ -229,6 +245,22 @@ class IdentitiesAreLinked(Refusal):
 
 class DistinctNotDeclared(Refusal):
     """The two identities are not declared distinct."""
+
+
+class PeriodAlreadyClosed(Refusal):
+    """The books of this period are closed already."""
+
+
+class PeriodNotOver(Refusal):
+    """A period can be closed, and the closing take effect, only after its last day."""
+
+
+class CheckpointUnknown(Refusal):
+    """The notary has not sealed a tree of this size with this root."""
+
+
+class CheckpointTooEarly(Refusal):
+    """Facts of the period, or of one before it, were recorded after the tree of this size; close over a later checkpoint."""
 
 
 REFUSALS: dict[str, type[Refusal]] = {cls.__name__: cls for cls in Refusal.__subclasses__()}

@@ -70,6 +70,15 @@ class QuotaState(TypedDict):
     refunds: list[list[int]]
 
 
+class BooksState(TypedDict):
+    """How far the books are closed, and by which fact over which tree; nothing is remembered while all is open."""
+
+    closed_through: str
+    position: int
+    root: str
+    tree_size: int
+
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder()
 
@@ -319,7 +328,22 @@ ENTRY: dict[type[e.Fact], Fold] = {
     e.EntryReversed: lambda _s, _f, p, _k: {"reversed_by": p},
 }
 
-FOLDS: dict[str, dict[type[e.Fact], Fold]] = {"account": ACCOUNT, "entry": ENTRY, "identity": IDENTITY, "quota": QUOTA}
+BOOKS: dict[type[e.Fact], Fold] = {
+    e.PeriodClosed: lambda _s, f, p, _k: {
+        "closed_through": f.period,
+        "position": p,
+        "root": f.root,
+        "tree_size": f.tree_size,
+    },
+}
+
+FOLDS: dict[str, dict[type[e.Fact], Fold]] = {
+    "account": ACCOUNT,
+    "books": BOOKS,
+    "entry": ENTRY,
+    "identity": IDENTITY,
+    "quota": QUOTA,
+}
 
 
 FOLDS_OF: dict[type[e.Fact], dict[str, Fold]] = {

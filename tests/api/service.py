@@ -34,6 +34,7 @@ ISSUER = "issuer"
 AUDIENCE = "pension-ledger"
 SOURCE = "ea-core"
 SUBJECT = f"system:{SOURCE}"
+PURPOSE = "tests"
 CHALLENGES = ("token-missing", "token-invalid", "token-expired", "scope-missing")
 
 
@@ -41,7 +42,13 @@ def verifier() -> Verifier:
     return Verifier(KEY.public_keys(), issuer=ISSUER, audience=AUDIENCE, max_lifetime_s=3600)
 
 
-def bearer(*scopes: Scope, source: str | None = SOURCE, subject: str = SUBJECT, age_s: int = 0) -> dict[str, str]:
+def bearer(
+    *scopes: Scope,
+    source: str | None = SOURCE,
+    subject: str = SUBJECT,
+    age_s: int = 0,
+    purpose: str | None = PURPOSE,
+) -> dict[str, str]:
     """The header of a caller with these scopes, whose token was issued so long ago for an hour."""
     token = mint(
         KEY,
@@ -52,6 +59,7 @@ def bearer(*scopes: Scope, source: str | None = SOURCE, subject: str = SUBJECT, 
         lifetime_s=3600,
         now_s=time.time() - age_s,
         source=source if Scope.POSTER in scopes else None,
+        purpose=purpose,
     )
     return {"Authorization": f"Bearer {token}"}
 

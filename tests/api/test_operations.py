@@ -42,6 +42,7 @@ ALLOWED: dict[tuple[str, str], set[Scope]] = {
     ("GET", "/v1/people/{person}/balance-sheet"): READ,
     ("GET", "/v1/control-totals"): {Scope.AUDITOR},
     ("GET", "/v1/events"): {Scope.FOLLOWER, Scope.AUDITOR},
+    ("GET", "/v1/access-records"): {Scope.AUDITOR},
     ("GET", "/v1/status"): {Scope.ADMINISTRATOR, Scope.AUDITOR},
 }
 PUBLIC = {

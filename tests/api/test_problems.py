@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # A type that was ever answered stays here for ever, because callers act on it.
 TYPES_EVER_ANSWERED = {
+    "access-not-recorded": 503,
     "account-unknown": 404,
     "batch-too-large": 413,
     "body-too-large": 413,
@@ -44,6 +45,8 @@ TYPES_EVER_ANSWERED = {
     "position-not-recorded": 409,
     "poster-not-permitted": 403,
     "projection-behind": 503,
+    "purpose-missing": 400,
+    "purpose-not-permitted": 403,
     "reading-too-large": 409,
     "scope-missing": 403,
     "token-expired": 401,

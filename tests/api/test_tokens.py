@@ -99,6 +99,16 @@ class TestWhoCalls:
         assert found.poster == Poster("user:li", None, None, is_steward=True)
         assert found.scopes == {Scope.STEWARD, Scope.READER}
 
+    def test_a_purpose_is_read_where_there_is_one(self, trusting: Verifier) -> None:
+        assert trusting.verify(signed(), NOW_S).purpose is None
+        for purpose in ("audit", "a", "customer-service-2", "x" * 64):
+            assert trusting.verify(signed(claims=CLAIMS | {"purpose": purpose}), NOW_S).purpose == purpose
+
+    @pytest.mark.parametrize("purpose", ["", "Audit", "1", "-", "a b", "a\n", "é", "x" * 65, "a_b", 1, ["audit"], {}])
+    def test_another_spelling_of_a_purpose_is_no_token(self, trusting: Verifier, purpose: object) -> None:
+        with pytest.raises(TokenInvalid):
+            trusting.verify(signed(claims=CLAIMS | {"purpose": purpose}), NOW_S)
+
     def test_who_only_reads_posts_nothing(self, trusting: Verifier) -> None:
         assert trusting.verify(signed(claims=without("source") | {"scope": "reader"}), NOW_S).poster is None
 
@@ -122,6 +132,7 @@ class TestWhoCalls:
             )
             found = trusting.verify(token, NOW_S + 59)
             assert (found.subject, found.scopes, found.expires_at) == ("system:bank", frozenset({scope}), NOW_S + 60)
+            assert found.purpose == "development"
 
     def test_every_scope_has_a_meaning(self) -> None:
         assert all(scope.meaning.endswith(".") for scope in Scope)

@@ -134,6 +134,26 @@ def declare_distinct(
     return c.DeclareDistinct(sid_a=sid_a, sid_b=sid_b, approvers=list(approvers), reason="twins", **envelope(on))
 
 
+def close_period(
+    period: str, *, tree_size: int, root: str, approvers: tuple[str, ...] = ("user:lin",), on: str = ON
+) -> c.ClosePeriod:
+    return c.ClosePeriod(
+        approvers=list(approvers),
+        period=period,
+        root=root,
+        tree_size=tree_size,
+        trial_balance_sha256="ab" * 32,
+        **envelope(on),
+    )
+
+
+def adjusting(command: c.Command, *, approvers: tuple[str, ...] = ("user:lin",)) -> c.Command:
+    """The command, declared a prior-period adjustment."""
+    period = command.effective_on.isoformat()[:7]
+    asked = c.AskedAdjustment(approvers=list(approvers), period=period, reason="late_notice")
+    return command.model_copy(update={"adjustment": asked})
+
+
 def withdraw_distinct(
     sid_a: str, sid_b: str, *, approvers: tuple[str, ...] = ("user:lin",), on: str = ON
 ) -> c.WithdrawDistinct:

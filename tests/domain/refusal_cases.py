@@ -13,6 +13,7 @@ from ledger.domain import events as e
 from ledger.domain import refusals as r
 from ledger.domain.identifiers import quota_id
 from ledger.domain.money import MAX_FEN
+from ledger.domain.notes import Checkpoint
 from tests.domain.asking import (
     DECIDED_AT,
     EA,
@@ -21,6 +22,7 @@ from tests.domain.asking import (
     asked_links,
     charge,
     close,
+    close_period,
     contribute,
     credit,
     declare_distinct,
@@ -380,4 +382,30 @@ IDENTITIES: tuple[Case, ...] = (
     ),
 )
 
-CASES: tuple[Case, ...] = (*MONEY, *ACCOUNTS, *IDENTITIES)
+ROOT = bytes(range(32))
+CLOSED_THROUGH_2026 = e.PeriodClosed(
+    approvers=["user:lin"],
+    books="ledger",
+    period="2026-12",
+    root=ROOT.hex(),
+    tree_size=1,
+    trial_balance_sha256="ab" * 32,
+    **_fact(),
+)
+
+BOOKS: tuple[Case, ...] = (
+    Case(
+        past=(register("hr:1"), Checkpoint("ledger.example", 1, ROOT)),
+        command=close_period("2026-02", tree_size=1, root=ROOT.hex()),
+        broken=(
+            Broken(r.PeriodAlreadyClosed, past=(CLOSED_THROUGH_2026,)),
+            Broken(r.PeriodNotOver, {"period": "2026-11"}),
+            Broken(r.EffectiveDateAbsurd, {"effective_on": date(2062, 1, 31)}),
+            UNAPPROVED,
+            Broken(r.CheckpointUnknown, {"root": ROOT[::-1].hex()}),
+            Broken(r.CheckpointTooEarly, past=(register("life:1"),)),
+        ),
+    ),
+)
+
+CASES: tuple[Case, ...] = (*MONEY, *ACCOUNTS, *IDENTITIES, *BOOKS)

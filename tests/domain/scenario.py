@@ -8,18 +8,20 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
-from ledger.domain.catalogue import MATTERS, apply
-from ledger.domain.commands import Command, ReverseEntry
+from ledger.domain.catalogue import MATTERS, apply, decide
+from ledger.domain.closing import REFUSED_OF_ALL
+from ledger.domain.commands import ClosePeriod, Command, ReverseEntry
 from ledger.domain.decider import Decision, State, View
 from ledger.domain.events import Fact
-from ledger.domain.identifiers import tags_of
+from ledger.domain.identifiers import BOOKS_TAG, tags_of
+from ledger.domain.notes import Checkpoint
 from ledger.domain.refusals import Refusal
 from ledger.domain.sheet import BalanceSheet, balance_sheet
 from ledger.domain.states import fold_fact, remembers
 
 MAX_RECALL_ROUNDS = 6
 
-Past = Command | Fact
+Past = Command | Fact | Checkpoint
 
 
 class Books:
@@ -29,12 +31,16 @@ class Books:
         """Start with nothing recorded."""
         self.memories: dict[str, State] = {}
         self.facts: list[Fact] = []
+        self.sealed: dict[int, bytes] = {}
 
     def recall(self, command: Command) -> View:
         """The view that the boundary of this command allows, recalled in rounds as `Ledger.post` does."""
         view = View()
         view.next_position = len(self.facts) + 1
-        self._load(view, (tag for tag in tags_of(command) if remembers(tag)))
+        self._load(view, (BOOKS_TAG, *(tag for tag in tags_of(command) if remembers(tag))))
+        if isinstance(command, ClosePeriod):
+            view.roots[command.tree_size] = self.sealed.get(command.tree_size)
+            view.latest = {fact.effective_on: position for position, fact in enumerate(self.facts, 1)}
         if isinstance(command, ReverseEntry):
             known = command.position <= len(self.facts)
             view.facts[command.position] = self.facts[command.position - 1] if known else None
@@ -51,12 +57,12 @@ class Books:
 
     def decide(self, command: Command) -> Decision:
         """What would follow; nothing is recorded."""
-        return MATTERS[type(command)].decide(command, self.recall(command))
+        return decide(command, self.recall(command))
 
     def post(self, command: Command) -> Decision:
         """Decide, and record what follows."""
         view = self.recall(command)
-        decision = MATTERS[type(command)].decide(command, view)
+        decision = decide(command, view)
         if isinstance(decision, list):
             touched: dict[str, int] = {}
             for fact in decision:
@@ -125,11 +131,11 @@ class Outcome:
         return self
 
     def refused(self, refusal: type[Refusal], **detail: object) -> Self:
-        """The command is refused so, with at least this detail, and its matter documents the refusal."""
+        """The command is refused so, with at least this detail, and the refusal is documented: of its matter, or of all."""
         assert isinstance(self.decision, Refusal), f"accepted: {self.decision}"
         assert type(self.decision) is refusal, f"{self.decision}, not {refusal.__name__}"
         assert {name: self.decision.detail.get(name) for name in detail} == detail
-        assert refusal in MATTERS[type(self.command)].refuses
+        assert refusal in (*REFUSED_OF_ALL, *MATTERS[type(self.command)].refuses)
         return self
 
     def remembered(self, tag: str, **fields: object) -> Self:
@@ -152,11 +158,13 @@ class Scenario:
 
 
 def given(*past: Past) -> Scenario:
-    """A past of commands, which must have been accepted, and of facts, folded as they are."""
+    """A past of commands, which must have been accepted, of facts, folded as they are, and of trees that were sealed."""
     books = Books()
     for step in past:
         if isinstance(step, Fact):
             books.record(step)
+        elif isinstance(step, Checkpoint):
+            books.sealed[step.size] = step.root
         else:
             decision = books.post(step)
             assert isinstance(decision, list), f"the past does not hold: {step!r} is refused: {decision}"

@@ -218,6 +218,6 @@ def test_what_was_believed_at_a_position_never_changes(histories: list[History])
 
 
 def test_histories_are_rich() -> None:
-    """Every kind of fact happens in them."""
+    """Every kind of fact happens in them, but closings of periods: those have histories of their own in test_closing.py."""
     found = {type(fact) for seed in range(1_000) for fact in History(seed).run().books.facts}
-    assert found == set(e.FACTS.values())
+    assert found == set(e.FACTS.values()) - {e.PeriodClosed}

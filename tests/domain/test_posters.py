@@ -6,6 +6,7 @@ from ledger.domain import commands as c
 from ledger.domain.posters import (
     ACTOR_NOT_SUBJECT,
     COMMAND_ID_NOT_OWN,
+    OPERATOR_NEEDED,
     PRODUCT_NOT_OWN,
     SOURCE_NEEDED,
     SOURCE_NOT_OWN,
@@ -19,8 +20,10 @@ from tests.domain.asking import (
     EA,
     OA,
     PP,
+    adjusting,
     charge,
     close,
+    close_period,
     contribute,
     credit,
     declare_distinct,
@@ -57,6 +60,7 @@ ACCOUNT_MATTERS = [
     close("EA-1"),
     reverse(6),
 ]
+CLOSING = close_period("2026-02", tree_size=1, root="ab" * 32)
 PERSON_MATTERS = [
     link(("hr:1", "life:1")),
     merge(("hr:1", "life:1")),
@@ -158,6 +162,15 @@ class TestTheCommandAlone:
         assert reason(BOTH, posted(command, BOTH)) is None
         assert reason(HR, posted(command, HR)) == STEWARD_NEEDED
 
+    @pytest.mark.parametrize("poster", [HR, LI, BOTH])
+    def test_nobody_closes_the_books_by_a_token(self, poster: Poster) -> None:
+        """Invariant 4."""
+        assert reason(poster, posted(CLOSING, poster)) == OPERATOR_NEEDED
+
+    def test_an_adjustment_is_for_whom_the_command_is_for(self) -> None:
+        assert foreign(HR, posted(adjusting(register("hr:2")), HR)) is None
+        assert foreign(HR, posted(adjusting(register("life:2")), HR)) == SOURCE_NOT_OWN
+
 
 class TestAccounts:
     """What needs the memories."""
@@ -200,7 +213,7 @@ class TestAccounts:
         assert reason(HR_EA, posted(command, HR_EA)) is None
 
 
-def test_every_command_is_of_a_person_or_of_an_account() -> None:
+def test_every_command_is_of_a_person_or_of_an_account_or_the_operators() -> None:
     """A new one must be placed: by default it needs a source, and an account if it has a field of that name."""
-    tried = {type(command) for command in (*ACCOUNT_MATTERS, *PERSON_MATTERS)}
+    tried = {type(command) for command in (*ACCOUNT_MATTERS, *PERSON_MATTERS, CLOSING)}
     assert {cls.__name__ for cls in tried} | {"RegisterSourceIdentity", "OpenAccount"} == set(c.COMMANDS)

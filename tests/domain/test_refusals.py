@@ -6,6 +6,7 @@ import pytest
 
 from ledger import application
 from ledger.domain.catalogue import MATTERS
+from ledger.domain.closing import REFUSED_OF_ALL
 from ledger.domain.commands import COMMANDS
 from ledger.domain.events import Fact
 from ledger.domain.refusals import REFUSALS, CommandIdReused, PosterNotPermitted, Refusal
@@ -22,12 +23,17 @@ CODES_EVER_GIVEN = [
     "AccountNotFrozen",
     "AccountReplaced",
     "AccountUnknown",
+    "AdjustmentNotApproved",
+    "AdjustmentNotDue",
+    "AdjustmentPeriodWrong",
     "AmountNotPositive",
     "AmountTooLarge",
     "ApproverMissing",
     "BalanceInsufficient",
     "BalanceNotZero",
     "CannotLinkActive",
+    "CheckpointTooEarly",
+    "CheckpointUnknown",
     "CommandIdReused",
     "ComponentChanged",
     "ComponentTooLarge",
@@ -50,6 +56,9 @@ CODES_EVER_GIVEN = [
     "PartNotConnected",
     "PartUnknown",
     "PartitionIncomplete",
+    "PeriodAlreadyClosed",
+    "PeriodIsClosed",
+    "PeriodNotOver",
     "PersonHoldsProduct",
     "PersonsDiffer",
     "PosterNotPermitted",
@@ -107,9 +116,13 @@ def test_every_command_and_refusal_has_its_case() -> None:
 
 
 def test_every_refusal_belongs_to_a_matter() -> None:
-    """Outside the deciders: CommandIdReused by the journal of commands, PosterNotPermitted by who may post what."""
+    """Outside them: CommandIdReused by the journal of commands, PosterNotPermitted by who may post what, closed books."""
     given_by_matters = {refusal for matter in MATTERS.values() for refusal in matter.refuses}
-    assert set(REFUSALS.values()) - given_by_matters == {CommandIdReused, PosterNotPermitted}
+    assert set(REFUSALS.values()) - given_by_matters == {
+        CommandIdReused,
+        PosterNotPermitted,
+        *REFUSED_OF_ALL,
+    }
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
