@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
+
 from ledger.domain.notes import VerifierKey
 from replay.closes import Closes, read_closes
 from replay.comparing import Compared, Progress, compare
@@ -94,6 +96,8 @@ def examine(  # noqa: PLR0913 - each is a choice of the auditor's
             closes = read_closes(connection, verified.head)
         except HistoryBroken as broken:
             closes = Closes([], [], [str(broken)])
+    # Without any setting of ours, which would stand beside those that are to be looked at.
+    with psycopg.connect(url) as connection:
         drifted = drift(connection)
     not_checked = [NOT_OUTSIDE] if outside is None else []
     if verified.read_from > 1:
