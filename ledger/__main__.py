@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +22,7 @@ from ledger.closing import close_period as close_books
 from ledger.database import Database, migrate_database, open_database
 from ledger.demo import story
 from ledger.files import FileReport, check_files, check_openings, is_report, post_file
-from ledger.notary import require_sealed, seal_now, verifier_key
+from ledger.notary import PUBLIC_KEY, require_sealed, seal_now, sealing, verifier_key
 from ledger.notary import run as run_notary
 from ledger.printing import (
     FILES_WIDE,
@@ -124,6 +125,8 @@ def demo(
             read = story.tell(on, database, written)
             Projector(database).catch_up()
             one_id, program = read.sheet.one_id, _program()
+            if database.embedded:
+                on.print(f"\n[bold]6. The notary seals all {seal_now(database, settings):,} facts[/]", highlight=False)
             on.print(
                 f"\nThe files lie in {written.identities.parent}; beside them stand the refusals and the malformed lines.\n"
                 "Try next:\n"
@@ -133,7 +136,9 @@ def demo(
                 f"   {program} --help",
                 highlight=False,
             )
-            if not once:
+            if once:
+                return
+            with sealing(database, settings) if database.embedded else nullcontext():
                 _serve(database, settings, host=host, port=port, projects=True, person=one_id)
 
 
@@ -173,6 +178,14 @@ def _serve(  # noqa: PLR0913 - as `serve`
             typer.echo(f'\ncurl -H "Authorization: Bearer {token}" \\\n  {url}/v1/people/{person}/balance-sheet\n')
             typer.echo(
                 f"The token is good for {settings.token_lifetime_s} seconds; `{_program()} token` makes another."
+            )
+        if database.embedded and (settings.notary_files / PUBLIC_KEY).exists():
+            typer.echo(
+                "\nAn auditor, in another terminal:\n"
+                f"export LEDGER_DATABASE_URL='{database.auditor_url}'\n"
+                f"export REPLAY_KEY='{verifier_key(settings)}'\n"
+                f"export REPLAY_CHECKPOINTS='{settings.checkpoint_files.resolve()}'\n"
+                f"{os.path.relpath(sys.executable)} -m replay report"
             )
 
     serve_api(database, settings, host=host, port=port, projects=projects, ready=ready)

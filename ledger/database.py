@@ -51,12 +51,20 @@ class DatabaseBehind(RuntimeError):
 class Database:
     """One migrated database and the ways to connect to it."""
 
-    def __init__(
-        self, *, url: str, admin_url: str, notary_url: str | None = None, embedded: bool, settings: Settings
+    def __init__(  # noqa: PLR0913 - an address for each role
+        self,
+        *,
+        url: str,
+        admin_url: str,
+        notary_url: str | None = None,
+        auditor_url: str | None = None,
+        embedded: bool,
+        settings: Settings,
     ) -> None:
-        """Take the addresses; nothing is connected yet. Without one of the notary's, it goes in as the application does."""
+        """Take the addresses; nothing is connected yet. Of an external database each process has only its own."""
         self.url = url
         self.notary_url = notary_url or url
+        self.auditor_url = auditor_url or url
         self.admin_url = admin_url
         self.embedded = embedded
         self._settings = settings
@@ -167,6 +175,7 @@ def _database_of(server: EmbeddedServer, name: str, settings: Settings) -> Datab
         url=server.url(user=APP_ROLE, database=name),
         admin_url=server.url(user=SUPERUSER, database=name),
         notary_url=server.url(user=NOTARY_ROLE, database=name),
+        auditor_url=server.url(user=AUDITOR_ROLE, database=name),
         embedded=True,
         settings=settings,
     )

@@ -10,6 +10,7 @@
 
 import fcntl
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from ledger.database import Database
 from ledger.domain.leaves import LeafUnfit, TimeFalls
 from ledger.domain.notes import Checkpoint, NoteInvalid, SigningKey, open_checkpoint
 from ledger.domain.tree import TILE_WIDTH, Frontier, Hash, whole
-from ledger.keys import make_key, read_key, write_whole
+from ledger.keys import KeyFileUnusable, make_key, read_key, write_whole
 from ledger.leaves import STRETCH, read_leaves
 from ledger.seals import SealsBroken, frontier_at, latest, partial_tile, require_extends
 from ledger.settings import Settings
@@ -315,6 +316,30 @@ def run(
                     report(f"The database does not answer ({str(error).strip().splitlines()[0]}); it is tried again.")
                     away = True
                 stop.wait(RECONNECT_S)
+
+
+@contextmanager
+def sealing(database: Database, settings: Settings) -> Iterator[None]:
+    """Seal on a thread of this process meanwhile, for a demonstration; what stops it is said, and the rest goes on."""
+    stop = threading.Event()
+
+    def seal() -> None:
+        try:
+            run(database, settings, stop, ready=lambda _key: None, report=_tell)
+        except (SealRefused, NotaryRunning, KeyFileUnusable) as error:
+            _tell(str(error))
+
+    thread = threading.Thread(target=seal, name="ledger-notary", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 - its log
 
 
 def seal_now(database: Database, settings: Settings) -> int:

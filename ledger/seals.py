@@ -4,6 +4,8 @@
 2. Nothing is proven under a size that the notary did not sign.
 3. What is handed out was verified against the root of the checkpoint: damaged seals are an error, and no proof.
 4. What no tile holds yet is computed: at level 0 from the facts, above from the roots that stand beside the tiles.
+
+The connection must speak UTC.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,8 +14,8 @@ from typing import NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.domain.leaves import LeafUnfit, TimeFalls
-from ledger.domain.notes import Checkpoint, InclusionProof
+from ledger.domain.leaves import Leaves, LeafUnfit, TimeFalls
+from ledger.domain.notes import Checkpoint, InclusionProof, NoteInvalid
 from ledger.domain.tree import (
     TILE_HEIGHT,
     TILE_WIDTH,
@@ -39,8 +41,6 @@ Connection = psycopg.Connection[TupleRow]
 HEAD = b"SELECT size FROM head"
 LATEST = b"SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1"
 AT = b"SELECT size, root, note FROM checkpoint WHERE size = %s"
-# The first checkpoint that covers a position.
-COVERING = b"SELECT size, root, note FROM checkpoint WHERE size >= %s ORDER BY size LIMIT 1"
 TILES = b"""
 SELECT level, index, hashes
 FROM tile
@@ -57,12 +57,21 @@ ORDER BY index
 """
 
 
+COME_AGAIN = "Ask again in a second; after a minute, ask why."
+
+
 class NotSealed(LookupError):
-    """The notary has not signed that yet; ask again in a second, and after a minute ask why."""
+    """The notary has not signed that: the last position that it has sealed, and whether time will change it."""
+
+    def __init__(self, sentence: str, *, sealed: int, passes: bool) -> None:
+        """Take what is not sealed as a sentence."""
+        super().__init__(f"{sentence} {COME_AGAIN}" if passes else sentence)
+        self.sealed = sealed
+        self.passes = passes
 
 
 class SealsBroken(RuntimeError):
-    """The seals lack what a checkpoint covers: they were changed; run `python -m replay verify`."""
+    """The facts or seals are not what a checkpoint covers: they were changed; run `python -m replay verify`."""
 
 
 class JournalRestored(RuntimeError):
@@ -86,19 +95,44 @@ def latest(connection: Connection) -> Sealed | None:
     return None if row is None else Sealed(*row)
 
 
+def last_sealed(connection: Connection) -> Sealed:
+    """The last checkpoint. Raises NotSealed before the first, and SealsBroken."""
+    found = latest(connection)
+    if found is None:
+        raise NotSealed("The notary has signed no checkpoint.", sealed=0, passes=True)
+    return _unchanged(found)
+
+
 def sealed_at(connection: Connection, size: int) -> Sealed:
-    """The checkpoint of a size. Raises NotSealed."""
+    """The checkpoint of a size. Raises NotSealed and SealsBroken."""
     row = connection.execute(AT, (size,), prepare=True).fetchone()
     if row is None:
-        raise NotSealed(f"No checkpoint has size {size}. {NotSealed.__doc__}")
-    return Sealed(*row)
+        sealed = last_sealed(connection).size
+        raise NotSealed(f"No checkpoint has size {size}; the last has {sealed}.", sealed=sealed, passes=size > sealed)
+    return _unchanged(Sealed(*row))
+
+
+def _unchanged(sealed: Sealed) -> Sealed:
+    """What stands beside the note is what the note says. Raises SealsBroken."""
+    try:
+        signed = Checkpoint.parse(sealed.note)
+    except NoteInvalid as error:
+        raise SealsBroken(SealsBroken.__doc__) from error
+    if (signed.size, signed.root) != (sealed.size, sealed.root):
+        raise SealsBroken(SealsBroken.__doc__)
+    return sealed
 
 
 def inclusion(connection: Connection, position: int, *, size: int | None = None) -> InclusionProof:
-    """That the fact at a position stands under the checkpoint of a size, by default the last one. Raises NotSealed."""
-    sealed = latest(connection) if size is None else sealed_at(connection, size)
-    if sealed is None or not 0 < position <= sealed.size:
-        raise NotSealed(f"Position {position} is not sealed. {NotSealed.__doc__}")
+    """That the fact at a position stands under the checkpoint of a size, by default the last one.
+
+    Raises NotSealed and SealsBroken.
+    """
+    sealed = last_sealed(connection) if size is None else sealed_at(connection, size)
+    if not 0 < position <= sealed.size:
+        raise NotSealed(
+            f"Position {position} does not lie under size {sealed.size}.", sealed=sealed.size, passes=size is None
+        )
     index = position - 1
     path = inclusion_path(index, sealed.size)
     get = hashes_of(connection, [(0, index), *needed(path)])
@@ -111,7 +145,10 @@ def inclusion(connection: Connection, position: int, *, size: int | None = None)
 
 
 def consistency(connection: Connection, old: int, new: int) -> list[Hash]:
-    """That the checkpoint of size `new` extends that of size `old` (RFC 6962, 2.1.2). Raises NotSealed and ProofInvalid."""
+    """That the checkpoint of size `new` extends that of size `old` (RFC 6962, 2.1.2).
+
+    Raises NotSealed, SealsBroken, and ProofInvalid where the old size lies above the new one.
+    """
     older, newer = sealed_at(connection, old), sealed_at(connection, new)
     path = consistency_path(old, new)
     found = proof(path, hashes_of(connection, needed(path)))
@@ -139,7 +176,7 @@ def require_extends(connection: Connection, published: Checkpoint) -> None:
         )
     try:
         root = frontier_at(connection, published.size).root
-    except (SealsBroken, LeafUnfit, TimeFalls) as error:
+    except SealsBroken as error:
         raise JournalRestored(f"{error} {_joined(JournalRestored)}") from error
     if root != published.root:
         raise JournalRestored(
@@ -152,21 +189,55 @@ def _joined(error: type[Exception]) -> str:
 
 
 def tile_hashes(connection: Connection, level: int, index: int, width: int) -> list[Hash]:
-    """The first hashes of a tile, so many. Raises NotSealed."""
-    sealed = latest(connection)
-    if sealed is None or (index * TILE_WIDTH + width) << (TILE_HEIGHT * level) > sealed.size:
-        raise NotSealed(NotSealed.__doc__)
-    return _tiles(connection, {(level, index): width})[level, index]
+    """The first hashes of a tile, so many, as they stand under the last checkpoint. Raises NotSealed and SealsBroken."""
+    sealed = last_sealed(connection)
+    first, below = index * TILE_WIDTH, level * TILE_HEIGHT
+    if (first + width) << below > sealed.size:
+        raise NotSealed(f"The tile does not lie under size {sealed.size}.", sealed=sealed.size, passes=True)
+    parts = subtrees(first, first + width)
+    # A whole subtree is proven as its own first leaf is, from its height on.
+    paths = [inclusion_path(place << below + up, sealed.size)[below + up :] for up, place in parts]
+    widths = _widths(each for path in paths for each in needed(path))
+    widths[level, index] = max(width, widths.get((level, index), 0))
+    tiles = _tiles(connection, widths)
+    found, get = tiles[level, index][:width], _in(tiles)
+    for (up, place), path in zip(parts, paths, strict=True):
+        start = (place << up) - first
+        root, last = whole(found[start : start + (1 << up)]), (sealed.size - 1) >> (below + up)
+        try:
+            verify_inclusion(root, place, last + 1, proof(path, get), sealed.root)
+        except ProofInvalid as error:
+            raise SealsBroken(SealsBroken.__doc__) from error
+    return found
+
+
+def entries(connection: Connection, index: int, width: int) -> Leaves:
+    """The first leaves of a tile of level 0, so many, with texts and data, as they are sealed.
+
+    Raises NotSealed and SealsBroken.
+    """
+    hashes = tile_hashes(connection, 0, index, width)
+    leaves = _leaves(connection, after=index * TILE_WIDTH, until=index * TILE_WIDTH + width, keep=True)
+    if leaves is None or leaves.hashes != hashes:
+        raise SealsBroken(SealsBroken.__doc__)
+    return leaves
 
 
 def hashes_of(connection: Connection, asked: Iterable[Subtree]) -> Callable[[Subtree], Hash]:
     """A way to the hashes of these whole subtrees, all of which lie under some checkpoint."""
+    return _in(_tiles(connection, _widths(asked)))
+
+
+def _widths(asked: Iterable[Subtree]) -> dict[tuple[int, int], int]:
+    """How many hashes of each tile these are made of."""
     widths: dict[tuple[int, int], int] = {}
     for subtree in asked:
         level, index, _, end = in_tile(subtree)
         widths[level, index] = max(end, widths.get((level, index), 0))
-    tiles = _tiles(connection, widths)
+    return widths
 
+
+def _in(tiles: dict[tuple[int, int], list[Hash]]) -> Callable[[Subtree], Hash]:
     def get(subtree: Subtree) -> Hash:
         level, index, start, end = in_tile(subtree)
         return whole(tiles[level, index][start:end])
@@ -189,10 +260,18 @@ def _tiles(connection: Connection, widths: dict[tuple[int, int], int]) -> dict[t
 
 
 def partial_tile(connection: Connection, level: int, index: int, width: int) -> list[Hash]:
-    """The first hashes of a tile that is not stored, as many as there are."""
+    """The first hashes of a tile that is not stored, as many as there are. Raises SealsBroken."""
     first = index * TILE_WIDTH
     if level:
         rows = connection.execute(ROOTS, (level - 1, first, first + width), prepare=True, binary=True)
         return [root for (root,) in rows]
-    leaves = read_leaves(connection, after=first, until=first + width)
+    leaves = _leaves(connection, after=first, until=first + width)
     return [] if leaves is None else leaves.hashes
+
+
+def _leaves(connection: Connection, *, after: int, until: int, keep: bool = False) -> Leaves | None:
+    """As `read_leaves`. Raises SealsBroken for facts that give no leaves: none such was ever sealed."""
+    try:
+        return read_leaves(connection, after=after, until=until, keep=keep)
+    except (LeafUnfit, TimeFalls) as error:
+        raise SealsBroken(str(error)) from error

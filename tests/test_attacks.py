@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 WIDEST = 256
 TARGET = 301
 SET_ACTOR = "UPDATE event SET actor = 'system:other' WHERE position = {}"
+SET_SIZE = "UPDATE head SET size = {}"
 CUT_OFF = "DELETE FROM {} WHERE {} > {}"
 BACK_DATED = (
     "INSERT INTO event (position, type, data, tags, effective_on, recorded_at, command_id, actor) "
@@ -195,7 +196,7 @@ def test_a6_somebody_inserts_in_the_middle(sealed: Database, own: Settings) -> N
 def test_a6_a_superuser_appends_a_back_dated_fact(sealed: Database, own: Settings) -> None:
     """The notary does not seal what does not follow in time, and says where."""
     head = _head(sealed)
-    as_superuser(sealed, f"UPDATE head SET size = {head + 1}", BACK_DATED.format(head + 1))
+    as_superuser(sealed, SET_SIZE.format(head + 1), BACK_DATED.format(head + 1))
     with pytest.raises(SealRefused, match=f"recorded_at falls at position {head + 1}"):
         seal_now(sealed, own)
     _assert_found(sealed, own, head + 1)
@@ -204,7 +205,7 @@ def test_a6_a_superuser_appends_a_back_dated_fact(sealed: Database, own: Setting
 def test_a7_a_superuser_deletes_the_last_rows(sealed: Database, own: Settings) -> None:
     """Found by the checkpoints, and where these are deleted too by those outside; the notary does not go on."""
     head = _head(sealed)
-    as_superuser(sealed, CUT_OFF.format("event", "position", head - 5), f"UPDATE head SET size = {head - 5}")
+    as_superuser(sealed, CUT_OFF.format("event", "position", head - 5), SET_SIZE.format(head - 5))
     _assert_found(sealed, own, head - 4, widest=WIDEST)
     as_superuser(sealed, CUT_OFF.format("checkpoint", "size", head - 5))
     _assert_found(sealed, own, head - 4, widest=WIDEST)
@@ -295,7 +296,7 @@ class TestA13TheOperatorAcceptsAndRecordsNothing:
     def test_what_was_not_recorded_breaks_it(self, sealed: Database, own: Settings, receipts: Receipts) -> None:
         note = receipts.sign(Ledger(sealed).post([register("sys:x")], with_leaves=True))
         head = _head(sealed)
-        as_superuser(sealed, CUT_OFF.format("event", "position", head - 1), f"UPDATE head SET size = {head - 1}")
+        as_superuser(sealed, CUT_OFF.format("event", "position", head - 1), SET_SIZE.format(head - 1))
         (found,) = self._check(sealed, own, receipts, note)
         assert found == f"position {head} was promised, and the journal ends at {head - 1}"
         Ledger(sealed).post([register("sys:z")])

@@ -21,7 +21,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import BaseModel
 
 from ledger.access import EVERYBODY, Access, record
-from ledger.api import policy, problems
+from ledger.api import handling, policy, problems
 from ledger.api.tokens import PURPOSE, Caller
 
 HEADER = "Access-Purpose"
@@ -105,7 +105,7 @@ def recorded(action: str, *, about: str | None = None) -> Callable[[Reading[Give
             except psycopg.OperationalError:
                 raise
             except Exception as error:
-                _record(request, action, asked, problems.problem_of(request, error).status)
+                _record(request, action, asked, handling.problem_of(request, error).status)
                 raise
             if request.state.subject is not None:
                 _record(request, action, asked, response.status_code)

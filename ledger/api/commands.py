@@ -28,6 +28,7 @@ from ledger.api import accesses, policy, problems
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.documents import body_of_commands
 from ledger.api.examples import COMMAND_EXAMPLES, OUTCOME_LINES
+from ledger.api.faults import MAX_ERRORS
 from ledger.api.parameters import NO_PARAMETERS
 from ledger.api.tokens import Caller, Scope
 from ledger.application import MAX_COMMANDS, Outcome, Receipt, Refused
@@ -239,7 +240,7 @@ def _read(items: Iterable[tuple[tuple[int, ...], bytes]]) -> list[Command]:
             errors += _errors(error, place)
         except _NotTaken as error:
             errors.append({"type": "not_taken", "loc": place, "msg": str(error)})
-        if len(errors) > problems.MAX_ERRORS:
+        if len(errors) > MAX_ERRORS:
             break
         if len(commands) > MAX_COMMANDS:
             raise problems.BatchTooLarge

@@ -11,36 +11,26 @@ The title is the docstring's first sentence, and what follows it the detail wher
 """
 
 import inspect
-import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 from uuid import uuid4
 
-import psycopg
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from ledger import application, facts
-from ledger.domain.commands import COMMANDS, AskedLink
-from ledger.domain.rulebook import PRODUCTS
-from ledger.projections import standing
+from ledger import application
+from ledger.api.faults import MAX_ERRORS, OUR_NAMES, listed
 
 MEDIA_TYPE = "application/problem+json"
 REALM = "pension-ledger"
-MAX_ERRORS = 20
-MAX_REASON_CHARACTERS = 300
 # A full queue or a switch of servers is over in seconds; a projection catches up in less.
 RETRY_AFTER_S = 1
 RETRY_UNAVAILABLE_AFTER_S = 5
 
-# The headers of all problems of a status, as the documentation shows them.
+# The headers of the problems of a status, as the documentation shows them; of 404 some have it.
 HEADERS: dict[int, dict[str, Any]] = {
     HTTPStatus.UNAUTHORIZED: {
         "WWW-Authenticate": {
@@ -49,27 +39,20 @@ HEADERS: dict[int, dict[str, Any]] = {
             "schema": {"type": "string"},
         }
     },
-    HTTPStatus.SERVICE_UNAVAILABLE: {
-        "Retry-After": {
-            "description": "Come again in so many seconds.",
-            "required": True,
-            "schema": {"type": "integer"},
+    **{
+        status: {
+            "Retry-After": {
+                "description": "Come again in so many seconds.",
+                "required": status == HTTPStatus.SERVICE_UNAVAILABLE,
+                "schema": {"type": "integer"},
+            }
         }
+        for status in (HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE)
     },
 }
 
 WORDS = re.compile(r"(?<!^)(?=[A-Z])")
 SENTENCE_END = re.compile(r"(?<=\.)\s")
-# The names that may stand in the place of an error; a caller's own may be anything.
-OUR_NAMES = frozenset(
-    [
-        *(name for command in COMMANDS.values() for name in command.model_fields),
-        *AskedLink.model_fields,
-        *(part.code for product in PRODUCTS.values() for part in product.parts),
-    ]
-)
-
-log = logging.getLogger("ledger.api")
 
 
 class ErrorBody(BaseModel):
@@ -159,7 +142,7 @@ class MalformedCommand(Problem, status=HTTPStatus.BAD_REQUEST):
 
     def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
         """Take pydantic's errors, their places beginning at the body."""
-        super().__init__(errors=_listed(errors, OUR_NAMES))
+        super().__init__(errors=listed(errors, OUR_NAMES))
 
 
 class WrongParameter(Problem, status=HTTPStatus.BAD_REQUEST):
@@ -169,7 +152,7 @@ class WrongParameter(Problem, status=HTTPStatus.BAD_REQUEST):
 
     def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
         """Take pydantic's errors, their places beginning at the parameter."""
-        super().__init__(errors=_listed(errors))
+        super().__init__(errors=listed(errors))
 
 
 class CursorInvalid(Problem, status=HTTPStatus.BAD_REQUEST):
@@ -238,6 +221,17 @@ class AccountUnknown(Problem, status=HTTPStatus.NOT_FOUND):
 
 class PersonUnknown(Problem, status=HTTPStatus.NOT_FOUND):
     """No person with this id is known, as of the position asked for."""
+
+
+# To every client of static tiles what is not there yet is 404, and no conflict.
+class NotSealed(Problem, status=HTTPStatus.NOT_FOUND):
+    """The notary has not signed that. What is recorded is sealed within a second: ask again then, and after a minute ask why."""
+
+    example: ClassVar = {"sealed": 184_401, "retry_after_s": RETRY_AFTER_S}
+
+    def __init__(self, detail: str | None = None, *, sealed: int, passes: bool) -> None:
+        """Name the last position sealed, 0 before the first checkpoint; say when to come again, unless it never will be."""
+        super().__init__(detail, sealed=sealed, **({"retry_after_s": RETRY_AFTER_S} if passes else {}))
 
 
 class MethodNotAllowed(Problem, status=HTTPStatus.METHOD_NOT_ALLOWED):
@@ -312,6 +306,10 @@ class InternalError(Problem, status=HTTPStatus.INTERNAL_SERVER_ERROR):
         super().__init__(instance=self.instance)
 
 
+class SealsBroken(Problem, status=HTTPStatus.INTERNAL_SERVER_ERROR):
+    """Facts or seals are not what the notary signed. Nothing was given out. Run `python -m replay verify`, which names the place."""
+
+
 class ProjectionBehind(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
     """The reading has not seen the position yet. Ask again in a moment."""
 
@@ -369,9 +367,6 @@ class NotReady(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
 PROBLEMS: dict[str, type[Problem]] = {kebab(cls): cls for cls in Problem.__subclasses__()}
 
 OF_REFUSAL: dict[str, type[Problem]] = {"CommandIdReused": CommandIdReused, "PosterNotPermitted": PosterNotPermitted}
-OF_STATUS: dict[int, type[Problem]] = {
-    cls.status: cls for cls in (MalformedJson, UnknownRoute, BodyTooLarge, UnsupportedMediaType)
-}
 
 
 def of_refused(refused: application.Refused) -> Problem:
@@ -402,137 +397,3 @@ def example(problem: type[Problem]) -> dict[str, object]:
     """A problem document of this type, as the documentation shows it."""
     detail = {} if problem.advice is None else {"detail": problem.advice}
     return {"type": problem.type, "title": problem.title, "status": problem.status, **detail, **problem.example}
-
-
-def install(app: FastAPI) -> None:
-    """Answer every error of this app with a problem, and describe problems in its OpenAPI document."""
-    for error in (
-        Problem,
-        HTTPException,
-        RequestValidationError,
-        application.BatchTooLarge,
-        application.LedgerBusy,
-        application.LedgerUnavailable,
-        facts.TooManyFacts,
-        standing.PositionNotRecorded,
-        standing.ProjectionBehind,
-        psycopg.OperationalError,
-        ClientDisconnect,
-        TimeoutError,
-        Exception,
-    ):
-        app.add_exception_handler(error, handle)
-    describe = app.openapi
-    app.openapi = lambda: _with_problems(describe())  # type: ignore[method-assign]  # FastAPI's own way to extend it
-
-
-async def handle(request: Request, error: Exception) -> Response:
-    """The answer to a request that ended with this error."""
-    problem = problem_of(request, error)
-    if isinstance(problem, InternalError):
-        # By the route, and not by the address: that may name somebody.
-        route = getattr(request.scope.get("route"), "path", "unknown")
-        log.error("%s %s failed: %s", request.method, route, problem.instance, exc_info=error)
-    return problem.response()
-
-
-def problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PLR0911 - one for each error
-    """What a request that ended with this error is answered with."""
-    match error:
-        case Problem():
-            return error
-        case HTTPException():
-            return _of_status(request, error.status_code)
-        case RequestValidationError():
-            return _of_validation(error.errors())
-        case application.BatchTooLarge():
-            return BatchTooLarge()
-        case application.LedgerBusy():
-            return LedgerBusy()
-        case application.LedgerUnavailable() | psycopg.OperationalError():
-            return LedgerUnavailable()
-        case standing.PositionNotRecorded():
-            return PositionNotRecorded(head=error.head)
-        case standing.ProjectionBehind():
-            return ProjectionBehind(position=error.asked, seen=error.position)
-        case ClientDisconnect():
-            return MalformedJson("The body ended before it was complete")  # Nobody reads this but the metrics.
-        case facts.TooManyFacts():
-            return ReadingTooLarge()
-        case TimeoutError():
-            return BodyTooSlow()
-        case _:
-            return InternalError()
-
-
-def _of_status(request: Request, status: int) -> Problem:
-    """What the framework itself raises, such as for an unknown route; without a type of ours, `about:blank`."""
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(_methods_at(request))
-    if status in OF_STATUS:
-        return OF_STATUS[status]()
-    blank = Problem()
-    blank.status, blank.title = status, HTTPStatus(status).phrase
-    return blank
-
-
-def _methods_at(request: Request) -> list[str]:
-    """Of all routes with this path: the framework names those of the first alone."""
-    methods: set[str] = set()
-    for route in iter_route_contexts(request.app.routes):
-        pattern = getattr(route, "path_regex", None)
-        if pattern is not None and pattern.match(request.scope["path"]):
-            methods.update(route.methods or ())
-    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
-
-
-def _of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    if any(error["type"] == "json_invalid" for error in errors):
-        return MalformedJson()
-    is_body = any(error["loc"][0] == "body" for error in errors)
-    problem = MalformedCommand if is_body else WrongParameter
-    return problem({**error, "loc": error["loc"][1:]} for error in errors if (error["loc"][0] == "body") == is_body)
-
-
-def _listed(errors: Iterable[Mapping[str, Any]], names: frozenset[str] | None = None) -> list[dict[str, str]]:
-    found = list(errors)
-    listed = [{"place": _place(error, names), "reason": _reason(error)} for error in found[:MAX_ERRORS]]
-    if len(found) > MAX_ERRORS:
-        listed.append({"place": "", "reason": f"and {len(found) - MAX_ERRORS} more"})
-    return listed
-
-
-def _place(error: Mapping[str, Any], names: frozenset[str] | None) -> str:
-    """As in `[3].amounts_fen.employee`. A name that the caller made up is a question mark: it may be anything."""
-    place = ""
-    # What is wrong with a command's `type`, pydantic says of the whole command.
-    further = ("type",) if error["type"].startswith("union_tag") else ()
-    for step in (*error["loc"], *further):
-        if isinstance(step, int):
-            place += f"[{step}]"
-        elif step not in COMMANDS:  # Which command it is says its own `type`.
-            is_ours = error["type"] != "extra_forbidden" if names is None else step in names
-            place += f".{step}" if is_ours else ".?"
-    return place.removeprefix(".")
-
-
-def _reason(error: Mapping[str, Any]) -> str:
-    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return "`type` must name a command"  # Pydantic's own sentence quotes it.
-    return str(error["msg"])[:MAX_REASON_CHARACTERS]
-
-
-def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """The schema that `responses` refers to, in place of FastAPI's own shape of errors, which is never given."""
-    for path in document.get("paths", {}).values():
-        for operation in path.values():
-            given = operation.get("responses", {})
-            if "HTTPValidationError" in str(given.get("422")):
-                del given["422"]
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    for model in (ErrorBody, ProblemBody):
-        schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas["ProblemBody"].pop("$defs", None)
-    return document

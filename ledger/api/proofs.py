@@ -30,7 +30,11 @@ STEP = 1_000
 MAX_LEVEL = 7
 
 router = APIRouter(tags=["proofs"])
-public = [policy.public("hashes and signatures, nothing about anybody"), accesses.unrecorded("nothing about anybody"), takes()]
+public = [
+    policy.public("hashes and signatures, nothing about anybody"),
+    accesses.unrecorded("nothing about anybody"),
+    takes(),
+]
 for_callers = [policy.allow(*Scope), accesses.unrecorded("hashes and signatures, nothing about anybody")]
 PROOF_PROBLEMS = (problems.NotSealed, problems.SealsBroken, problems.LedgerUnavailable)
 
@@ -126,7 +130,9 @@ def inclusion(request: Request, position: At, asked: Annotated[ProofQuestion, Qu
 def consistency(request: Request, old: At, new: At) -> Response:
     """That the checkpoint of the new size extends that of the old: base64 lines in the order of RFC 6962, section 2.1.2."""
     if old > new:
-        raise problems.WrongParameter([{"type": "order", "loc": ("old",), "msg": "The old size lies above the new one"}])
+        raise problems.WrongParameter(
+            [{"type": "order", "loc": ("old",), "msg": "The old size lies above the new one"}]
+        )
     database: Database = request.app.state.database
     with database.connection() as connection:
         hashes = seals.consistency(connection, old, new)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ledger.api import problems
+from ledger.api import handling
 from ledger.api.policy import Allowed
 from ledger.api.tokens import Caller
 
@@ -37,7 +37,7 @@ class Shortcut:
         try:
             response = await self._endpoint(request, await self._allowed(request))
         except Exception as error:  # noqa: BLE001 - as the framework does: whatever it is, it is answered and logged
-            response = await problems.handle(request, error)
+            response = await handling.handle(request, error)
         await response(scope, receive, send)
 
     @property

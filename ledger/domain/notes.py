@@ -29,7 +29,8 @@ PRIVATE: Final = "PRIVATE+KEY"
 DASH: Final = "— "
 NAME = re.compile(r"[^\s+\x00-\x1f\x7f]{1,128}")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
-MAX_NOTE_CHARACTERS: Final = 1_000_000
+# A receipt over ten thousand commands has sixty characters for each of their facts.
+MAX_NOTE_CHARACTERS: Final = 16_000_000
 MAX_SIGNATURES: Final = 16
 RECEIPT: Final = "pension-ledger/receipt/v1"
 PROOF: Final = "c2sp.org/tlog-proof@v1"
