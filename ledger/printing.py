@@ -177,7 +177,15 @@ def status_tables(status: Status) -> list[RenderableType]:
         state = f"halted: {each.halted}" if each.halted else rebuilding or ("current" if each.lag == 0 else "behind")
         numbers = (f"{each.position:,}", f"{each.lag:,}", f"{each.lag_s:,.1f}", f"{each.dead_letters:,}")
         projections.add_row(each.name, *numbers, Text(state))
-    return [Text(heading), projections, _refusals(status.refusals)]
+    return [Text(heading), Text(_sealed(status)), projections, _refusals(status.refusals)]
+
+
+def _sealed(status: Status) -> str:
+    sealed = f"Sealed up to position {status.sealed:,}" if status.sealed else "Nothing is sealed"
+    if not status.seal_lag:
+        return f"{sealed}."
+    waits = "1 fact waits" if status.seal_lag == 1 else f"{status.seal_lag:,} facts wait"
+    return f"{sealed}; {waits}, the first for {status.seal_lag_s:,.1f} s."
 
 
 def files_table(reports: Sequence[FileReport], *, wide: bool) -> Table:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ledger.application import Outcome, Receipt
 from ledger.domain.notes import SigningKey, receipt_text
-from ledger.domain.tree import Hash
 from ledger.keys import make_key, read_key
 from ledger.settings import Settings
 
@@ -28,16 +27,23 @@ class Receipts:
         self._origin = origin
 
     @property
+    def origin(self) -> str:
+        """Whose receipts these are."""
+        return self._origin
+
+    @property
     def verifier(self) -> str:
         """What holders of receipts need to check them."""
         return str(self._key.verifier)
 
     def sign(self, outcomes: Iterable[Outcome]) -> str | None:
         """One note over all facts of these outcomes; None where they recorded none."""
-        leaves: list[tuple[int, Hash]] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Receipt) and outcome.first_position is not None:
-                leaves += enumerate(outcome.leaves, outcome.first_position)
+        leaves = [
+            leaf
+            for outcome in outcomes
+            if isinstance(outcome, Receipt) and outcome.first_position is not None
+            for leaf in enumerate(outcome.leaves, outcome.first_position)
+        ]
         return self._key.sign(receipt_text(self._origin, leaves)) if leaves else None
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.domain.leaves import Leaves, LeafUnfit, TimeFalls
+from ledger.domain.leaves import LeafUnfit, Leaves, TimeFalls
 from ledger.domain.notes import Checkpoint, InclusionProof, NoteInvalid
 from ledger.domain.tree import (
     TILE_HEIGHT,

@@ -19,7 +19,9 @@ from ledger.api.tokens import verifier
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from ledger.database import Database
+from ledger.notary import PUBLIC_KEY
 from ledger.projector import Projector
+from ledger.receipts import open_receipts
 from ledger.settings import Settings
 
 BACKLOG = 2_048
@@ -40,12 +42,19 @@ def serve(  # noqa: PLR0913 - what a service is started with
 ) -> None:
     """Serve until told to end; `ready` is called with the base URL as soon as requests are taken.
 
-    Raises AddressTaken, KeysUnusable, KeyExposed, and what ended the projector if that was no end.
+    Raises AddressTaken, KeysUnusable, KeyExposed, KeyFileUnusable, OSError, and what ended the projector if that was no end.
     """
     listening = _listen(host, port)
     sys.setswitchinterval(SWITCH_S)
     with listening, GroupCommit(Ledger(database)) as group:
-        app = create_app(database, group, verifier(settings), version=version("pension-ledger"))
+        app = create_app(
+            database,
+            group,
+            verifier(settings),
+            open_receipts(settings),
+            notary_key=settings.notary_files / PUBLIC_KEY,
+            version=version("pension-ledger"),
+        )
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

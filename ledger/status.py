@@ -1,4 +1,4 @@
-"""The state of the ledger in numbers: head, projections and their lag, refusals by code; for operators and metrics."""
+"""The state of the ledger in numbers: head, seals, projections and their lag, refusals by code; for operators and metrics."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,6 +9,16 @@ from ledger.database import Database
 CONNECTION_WAIT_S = 2.0
 
 HEAD = b"SELECT size, recorded_at, clock_timestamp() FROM head"
+
+# The last position sealed, and the age of the first fact that is not: of the first fact of all, before any checkpoint.
+SEALED = b"""
+SELECT
+    sealed.size,
+    coalesce(
+        extract(epoch FROM clock_timestamp() - (SELECT recorded_at FROM event WHERE event.position = sealed.size + 1)), 0
+    )::float8
+FROM (SELECT coalesce(max(size), 0) AS size FROM checkpoint) AS sealed
+"""
 
 # The lag in time is the age of the first fact that the projection has not taken.
 PROJECTIONS = b"""
@@ -58,10 +68,13 @@ class ProjectionState(NamedTuple):
 
 
 class Status(NamedTuple):
-    """The ledger at one moment."""
+    """The ledger at one moment; where nothing was ever sealed, `sealed` is 0 and all facts wait."""
 
     head: int
     recorded_at: datetime
+    sealed: int
+    seal_lag: int
+    seal_lag_s: float
     database: str
     server_version: str
     projections: list[ProjectionState]
@@ -80,12 +93,17 @@ def read_status(database: Database) -> Status:
         connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         row = connection.execute(HEAD, prepare=True).fetchone()
         assert row is not None
+        sealed = connection.execute(SEALED, prepare=True).fetchone()
+        assert sealed is not None
         projections = connection.execute(PROJECTIONS, prepare=True).fetchall()
         refusals = connection.execute(REFUSALS, prepare=True).fetchall()
         version = connection.info.parameter_status("server_version")
     return Status(
         head=row[0],
         recorded_at=row[1],
+        sealed=sealed[0],
+        seal_lag=row[0] - sealed[0],
+        seal_lag_s=sealed[1],
         database="embedded" if database.embedded else "external",
         server_version=version or "unknown",
         projections=[

@@ -2,21 +2,32 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 
-from ledger.api import accesses, auditing, commands, documents, operations, policy, problems, readings
+from ledger.api import accesses, auditing, commands, documents, handling, operations, policy, proofs, readings
 from ledger.api.shortcut import Shortcut
 from ledger.api.tokens import Verifier
 from ledger.batching import GroupCommit, LoopPosts
 from ledger.database import Database
+from ledger.receipts import Receipts
 
 TITLE = "Pension account ledger"
 
 
-def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, version: str) -> FastAPI:
+def create_app(  # noqa: PLR0913 - what a service is made of
+    database: Database,
+    group: GroupCommit,
+    verifier: Verifier,
+    receipts: Receipts,
+    *,
+    notary_key: Path | None,
+    version: str,
+) -> FastAPI:
     """The application over an open database; commands are posted by the group, tokens verified by the verifier.
 
+    What is accepted gets a receipt of `receipts`; `notary_key` is the file with the notary's verifier key, where there is one.
     Raises RouteUndeclared, AccessUndeclared.
     """
 
@@ -38,7 +49,9 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
         redirect_slashes=False,
     )
     app.state.database = database
-    for router in (commands.router, readings.router, auditing.router):
+    app.state.receipts = receipts
+    app.state.notary_key = notary_key
+    for router in (commands.router, readings.router, proofs.router, auditing.router):
         app.include_router(router)
     app.add_middleware(
         Shortcut,
@@ -48,8 +61,8 @@ def create_app(database: Database, group: GroupCommit, verifier: Verifier, *, ve
         endpoint=commands.post_commands,
     )
     operations.install(app, database)
-    problems.install(app)
-    documents.install(app, commands.Accepted, commands.NotAccepted, commands.Outcomes)
+    handling.install(app)
+    documents.install(app, commands.Accepted, commands.NotAccepted, commands.AcceptedAlone, commands.Outcomes)
     policy.enforce(app, verifier)
     accesses.enforce(app)
     return app

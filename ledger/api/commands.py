@@ -4,7 +4,8 @@
 2. The command id is the idempotency key: the same request sent again gets the same answer and records nothing.
 3. A single command that is refused is a problem; in a list each refusal stands at its place.
 4. What is not understood in one way alone is refused: a member that comes twice, and a character set other than UTF-8.
-5. What a body costs is bounded before it is read: the bytes of a body, of a command, and of all bodies held at once.
+5. What is accepted has a signed receipt; repeated, it gets one again.
+6. What a body costs is bounded before it is read: the bytes of a body, of a command, and of all bodies held at once.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from ledger.api.parameters import NO_PARAMETERS
 from ledger.api.tokens import Caller, Scope
 from ledger.application import MAX_COMMANDS, Outcome, Receipt, Refused
 from ledger.domain.commands import ONE, Command
+from ledger.receipts import Receipts
 
 MAX_BODY_BYTES = 16 * 2**20
 # No person has so many identities, and no command so many links, that it would come near.
@@ -62,6 +64,12 @@ class Accepted(BaseModel):
     repeated: bool
 
 
+class AcceptedAlone(Accepted):
+    """As the answer to a single command: with the receipt over its facts, null where it has none."""
+
+    receipt: str | None
+
+
 class RefusalBody(BaseModel):
     """Why a command was refused: a stable code, a sentence, and what was compared."""
 
@@ -80,10 +88,11 @@ class NotAccepted(BaseModel):
 
 
 class Outcomes(BaseModel):
-    """What came of each command of a list, in its order."""
+    """What came of each command of a list, in its order; one receipt over the facts of them all, null where there are none."""
 
     accepted: int
     refused: int
+    receipt: str | None
     outcomes: list[Accepted | NotAccepted]
 
 
@@ -94,12 +103,13 @@ class Outcomes(BaseModel):
     response_class=Response,
     responses={
         200: {
-            "description": "The receipt of the command, or of a list what came of each.",
+            "description": "What came of the command, or of each of a list, and the signed receipt over their facts; "
+            "after lines a line that holds the receipt alone.",
             "content": {
                 JSON: {
                     "schema": {
                         "anyOf": [
-                            {"$ref": "#/components/schemas/Accepted"},
+                            {"$ref": "#/components/schemas/AcceptedAlone"},
                             {"$ref": "#/components/schemas/Outcomes"},
                         ]
                     },
@@ -131,11 +141,13 @@ async def post_commands(
 ) -> Response:
     """Post one command, a list of up to 10,000, or as many lines of NDJSON, in one transaction and in order.
 
-    The answer comes when everything is on disk. Post again with the same ids whenever no answer came.
+    The answer comes when everything is on disk. Post again with the same ids whenever no answer came. Keep the receipt: it
+    is signed, and says which leaf hash stands at which position (see `/v1/proofs/{position}`).
     """
     await NO_PARAMETERS(request)
     media_type = _media_type(request)
     intake: Intake = request.app.state.intake
+    receipts: Receipts = request.app.state.receipts
     async with intake.body(request, caller.subject) as body:
         small = len(body) <= SMALL_BODY_BYTES
         read = _lines if media_type == NDJSON else _json
@@ -143,10 +155,10 @@ async def post_commands(
         outcomes = await request.app.state.posts.post(commands, caller.poster)
         request.app.state.metrics.count(outcomes)
         if is_single:
-            return _single(outcomes[0])
+            return _single(outcomes[0], receipts)
         if small:
-            return _many(outcomes, media_type)
-        return await run_sync(_many, outcomes, media_type, limiter=intake.readers)
+            return _many(outcomes, receipts, media_type)
+        return await run_sync(_many, outcomes, receipts, media_type, limiter=intake.readers)
 
 
 class Intake:
@@ -282,18 +294,19 @@ def _errors(error: ValidationError, place: tuple[int, ...]) -> list[Mapping[str,
     return [{**each, "loc": (*place, *each["loc"])} for each in found]
 
 
-def _single(outcome: Outcome) -> Response:
+def _single(outcome: Outcome, receipts: Receipts) -> Response:
     if isinstance(outcome, Refused):
         raise problems.of_refused(outcome)
-    return Response(to_json(_answer(outcome)), media_type=JSON)
+    return Response(to_json(_answer(outcome) | {"receipt": receipts.sign([outcome])}), media_type=JSON)
 
 
-def _many(outcomes: Sequence[Outcome], media_type: str) -> Response:
+def _many(outcomes: Sequence[Outcome], receipts: Receipts, media_type: str) -> Response:
     answers = [_answer(outcome) for outcome in outcomes]
+    receipt = {"receipt": receipts.sign(outcomes)}
     if media_type == NDJSON:
-        return Response(b"".join(to_json(answer) + b"\n" for answer in answers), media_type=NDJSON)
+        return Response(b"".join(to_json(answer) + b"\n" for answer in (*answers, receipt)), media_type=NDJSON)
     refused = sum(isinstance(outcome, Refused) for outcome in outcomes)
-    answered = {"accepted": len(answers) - refused, "refused": refused, "outcomes": answers}
+    answered = {"accepted": len(answers) - refused, "refused": refused, **receipt, "outcomes": answers}
     return Response(to_json(answered), media_type=JSON)
 
 

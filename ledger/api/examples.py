@@ -42,6 +42,31 @@ RECEIPT = {
     "last_position": 3,
     "repeated": False,
 }
+# The worked example of the formats, signed by keys of the seeds 0 to 31 and 1 to 32, which nobody may use.
+CHECKPOINT = """\
+pension-ledger.example/development
+3
+gdXrLvbeL4SU6150GqFkICx80dEzQG/wcSzpSsThk7M=
+
+— pension-ledger.example/development 4OS3Pa1GUvyPrTckkoUhvywPM0clHai6\
+B1JhG5bCccEwfxaNJgD4LgB4nRWHtZrZ6Gx5DY/QNGkX76HkoTGta5bo1AQ=
+"""
+INCLUSION = f"""\
+c2sp.org/tlog-proof@v1
+index 2
+9SZ9xuMXrS9FZrkwU3X8CEHoHMQ3Qsy0ZhSgzjmzLBY=
+
+{CHECKPOINT}"""
+CONSISTENCY = "/NGvf9O6yZrpHYwS17EuxbNO6zejzUI/bRcErj4GT14=\n"
+SIGNED = """\
+pension-ledger/receipt/v1
+pension-ledger.example/development
+3
+/NGvf9O6yZrpHYwS17EuxbNO6zejzUI/bRcErj4GT14=
+
+— pension-ledger.example/development/receipts fF8E+eHZ8o8TnPdjuXaUBzyR2AOz9alzhX4\
+/Z7gE1mtx4U8CstmrNhnGzPaDiRdBYMpdKUMdMV7dTZINsBAmYegiWA8=
+"""
 REFUSED = {
     "command_id": "ea-core/V-2",
     "status": "refused",
@@ -53,13 +78,13 @@ REFUSED = {
     "repeated": False,
 }
 COMMAND_EXAMPLES = {
-    "one": {"summary": "The receipt of one command", "value": RECEIPT},
+    "one": {"summary": "The receipt of one command", "value": RECEIPT | {"receipt": SIGNED}},
     "list": {
         "summary": "What came of a list",
-        "value": {"accepted": 1, "refused": 1, "outcomes": [RECEIPT, REFUSED]},
+        "value": {"accepted": 1, "refused": 1, "receipt": SIGNED, "outcomes": [RECEIPT, REFUSED]},
     },
 }
-OUTCOME_LINES = "\n".join(to_json(outcome).decode() for outcome in (RECEIPT, REFUSED))
+OUTCOME_LINES = "\n".join(to_json(outcome).decode() for outcome in (RECEIPT, REFUSED, {"receipt": SIGNED}))
 
 ACCOUNT_LINE = {
     "account": "EA-1",
@@ -210,6 +235,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "recorded_at": "2025-01-25T12:00:01.250000+00:00",
         "database": "external",
         "server_version": "18.0",
+        "sealed": 3,
+        "seal_lag": 0,
+        "seal_lag_s": 0.0,
         "projections": [
             {
                 "name": "statements",
@@ -222,6 +250,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
         "refusals": {"AccountUnknown": 1},
+    },
+    "Keys": {
+        "origin": "pension-ledger.example/development",
+        "receipts": "pension-ledger.example/development/receipts+7c5f04f9+AXm1Vi6P5lT5QHixEuipi6eQH4U65pW+1+DjkQutBJZk",
+        "notary": "pension-ledger.example/development+e0e4b73d+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4",
+        "warning": "Compare these keys with ones that you got in another way.",
     },
     "AccessRecords": {
         "records": [

@@ -5,7 +5,7 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +26,17 @@ OF_STATUS: dict[int, type[Problem]] = {
     for cls in (problems.MalformedJson, problems.UnknownRoute, problems.BodyTooLarge, problems.UnsupportedMediaType)
 }
 
+# Errors of which there is nothing to add.
+PLAIN: dict[type[Exception], Callable[[], Problem]] = {
+    application.BatchTooLarge: problems.BatchTooLarge,
+    application.LedgerBusy: problems.LedgerBusy,
+    application.LedgerUnavailable: problems.LedgerUnavailable,
+    psycopg.OperationalError: problems.LedgerUnavailable,
+    facts.TooManyFacts: problems.ReadingTooLarge,
+    seals.SealsBroken: problems.SealsBroken,
+    TimeoutError: problems.BodyTooSlow,
+}
+
 log = logging.getLogger("ledger.api")
 
 
@@ -35,17 +46,11 @@ def install(app: FastAPI) -> None:
         Problem,
         HTTPException,
         RequestValidationError,
-        application.BatchTooLarge,
-        application.LedgerBusy,
-        application.LedgerUnavailable,
-        facts.TooManyFacts,
-        seals.NotSealed,
-        seals.SealsBroken,
         standing.PositionNotRecorded,
         standing.ProjectionBehind,
-        psycopg.OperationalError,
+        seals.NotSealed,
         ClientDisconnect,
-        TimeoutError,
+        *PLAIN,
         Exception,
     ):
         app.add_exception_handler(error, handle)
@@ -65,7 +70,7 @@ async def handle(request: Request, error: Exception) -> Response:
     return problem.response()
 
 
-def problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PLR0911 - one for each error
+def problem_of(request: Request, error: Exception) -> Problem:
     """What a request that ended with this error is answered with."""
     match error:
         case Problem():
@@ -74,28 +79,15 @@ def problem_of(request: Request, error: Exception) -> Problem:  # noqa: C901, PL
             return _of_status(request, error.status_code)
         case RequestValidationError():
             return _of_validation(error.errors())
-        case application.BatchTooLarge():
-            return problems.BatchTooLarge()
-        case application.LedgerBusy():
-            return problems.LedgerBusy()
-        case application.LedgerUnavailable() | psycopg.OperationalError():
-            return problems.LedgerUnavailable()
         case standing.PositionNotRecorded():
             return problems.PositionNotRecorded(head=error.head)
         case standing.ProjectionBehind():
             return problems.ProjectionBehind(position=error.asked, seen=error.position)
         case ClientDisconnect():
             return problems.MalformedJson("The body ended before it was complete")  # Nobody reads this but the metrics.
-        case facts.TooManyFacts():
-            return problems.ReadingTooLarge()
         case seals.NotSealed():
             return problems.NotSealed(str(error) or None, sealed=error.sealed, passes=error.passes)
-        case seals.SealsBroken():
-            return problems.SealsBroken()
-        case TimeoutError():
-            return problems.BodyTooSlow()
-        case _:
-            return problems.InternalError()
+    return next((made() for kind, made in PLAIN.items() if isinstance(error, kind)), None) or problems.InternalError()
 
 
 def _of_status(request: Request, status: int) -> Problem:

@@ -56,10 +56,16 @@ class ProjectionReading(BaseModel):
 
 
 class StatusReading(BaseModel):
-    """The ledger's end, its projections, and how often each refusal was given."""
+    """The ledger's end, how far it is sealed, its projections, and how often each refusal was given.
+
+    `seal_lag` facts are not sealed, the oldest for `seal_lag_s` seconds; where nothing was ever sealed, `sealed` is 0.
+    """
 
     head: int
     recorded_at: str
+    sealed: int
+    seal_lag: int
+    seal_lag_s: float
     database: str
     server_version: str
     projections: list[ProjectionReading]
@@ -127,6 +133,12 @@ class _OfTheLedger(Collector):
             return
         yield GaugeMetricFamily("ledger_up", "Whether the database answers.", value=1)
         yield GaugeMetricFamily("ledger_head_position", "Position of the last fact.", value=status.head)
+        yield GaugeMetricFamily(
+            "ledger_sealed_position", "Position of the last fact sealed, or 0.", value=status.sealed
+        )
+        yield GaugeMetricFamily(
+            "ledger_seal_lag_seconds", "Age of the first fact not sealed, or 0.", value=status.seal_lag_s
+        )
         labels = ["projection"]
         position = GaugeMetricFamily("ledger_projection_position", "Position of the last fact taken.", labels=labels)
         lag = GaugeMetricFamily("ledger_projection_lag_seconds", "Age of the first fact not taken.", labels=labels)
@@ -177,7 +189,7 @@ def ready(request: Request) -> dict[str, str]:
     },
 )
 def status(request: Request) -> Response:
-    """Head, projections and their lag, refusals by code."""
+    """Head, seals, projections and their lag, refusals by code."""
     read = read_status(request.app.state.database)
     payload = read._asdict() | {
         "recorded_at": read.recorded_at.isoformat(),

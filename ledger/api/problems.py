@@ -307,7 +307,7 @@ class InternalError(Problem, status=HTTPStatus.INTERNAL_SERVER_ERROR):
 
 
 class SealsBroken(Problem, status=HTTPStatus.INTERNAL_SERVER_ERROR):
-    """Facts or seals are not what the notary signed. Nothing was given out. Run `python -m replay verify`, which names the place."""
+    """Facts or seals are not what the notary signed. Nothing was given out. `python -m replay verify` names the place."""
 
 
 class ProjectionBehind(Problem, status=HTTPStatus.SERVICE_UNAVAILABLE):
