@@ -22,10 +22,10 @@ from replay import report as reporting
 from replay.bundle import Person, Range, Whole
 from replay.bundle import export as write_bundle
 from replay.closes import read_closes
-from replay.comparing import collect_rarely, compare
+from replay.comparing import compare
 from replay.drift import drift as read_drift
 from replay.everybody import sheets_of_all
-from replay.facts import opened
+from replay.facts import opened, settle
 from replay.hashes import Hashes, Leaf, NotSealed, Sealed, proven_leaves, sealed
 from replay.hledger import write_hledger
 from replay.published import Outside, read_outside
@@ -85,7 +85,7 @@ def main() -> None:
 
     It needs a database role that reads, `ledger_auditor`, and the notary's verifier key, which must not come from there.
     """
-    collect_rarely()
+    settle()
 
 
 @app.command(epilog=EXIT_CODES)

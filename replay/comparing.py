@@ -7,7 +7,6 @@
 4. A part that finds the history broken says so, and the other parts go on.
 """
 
-import gc
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from replay.differences import MAX_DIFFERENCES, Differences
-from replay.facts import Connection, HistoryBroken, exported, head, opened
+from replay.facts import Connection, HistoryBroken, exported, head, opened, settle
 from replay.indexes import compare_indexes
 from replay.people import PEOPLE, compare_people
 from replay.projections import CONTROL_TOTALS, SPAN, STATEMENTS, Books, Said, Slot, add_up
@@ -83,13 +82,7 @@ _taken: Any = None
 def _start(taken: Any) -> None:
     global _taken  # noqa: PLW0603 - what a process shares is handed over when it starts
     _taken = taken
-    collect_rarely()
-
-
-def collect_rarely() -> None:
-    """Let the garbage collector run rarely: all of this makes millions of objects and hardly a cycle."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    settle()
 
 
 def compare(url: str, *, processes: int, progress: Progress = lambda _done, _total: None) -> Compared:

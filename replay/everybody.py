@@ -24,8 +24,8 @@ from ledger.domain.identifiers import tags_of
 from ledger.domain.lines import Recorded
 from ledger.domain.postings import EXTERNAL
 from ledger.domain.timeline import partition_at
-from replay.comparing import MAX_PROCESSES, collect_rarely
-from replay.facts import Connection, Positioned, exported, facts_about, opened, read_facts
+from replay.comparing import MAX_PROCESSES
+from replay.facts import Connection, Positioned, exported, facts_about, opened, read_facts, settle
 from replay.projections import Products
 from replay.sheets import position_at, spelled
 
@@ -209,7 +209,7 @@ _until_it_ends = ExitStack()
 
 def _start(url: str, snapshot: str) -> None:
     global _own  # noqa: PLW0603 - one connection for all chunks that a process makes
-    collect_rarely()
+    settle()
     _own = _until_it_ends.enter_context(opened(url, snapshot=snapshot))
 
 

@@ -250,7 +250,16 @@ def root_at(connection: Connection, size: int) -> Hash:
 
 def read_leaves(connection: Connection, *, after: int, until: int, keep: bool = False) -> Leaves:
     """All leaves after one position and up to another; with `keep`, their texts and data too. Raises SealsBroken."""
-    row = connection.execute(READ_LEAVES, (after, until), prepare=True, binary=True).fetchone()
+    return leaves_from(read_columns(connection, after, until), after, until, keep=keep)
+
+
+def read_columns(connection: Connection, after: int, until: int) -> TupleRow | None:
+    """What `leaves_from` takes: so that one stretch can be read while another is hashed."""
+    return connection.execute(READ_LEAVES, (after, until), prepare=True, binary=True).fetchone()
+
+
+def leaves_from(row: TupleRow | None, after: int, until: int, *, keep: bool = False) -> Leaves:
+    """The leaves of what was read, all of them. Raises SealsBroken."""
     try:
         found = leaves_of(Columns._make(row or ()), keep=keep)
     except (ValueError, TypeError, AttributeError) as error:

@@ -27,8 +27,8 @@ from psycopg.rows import TupleRow
 from ledger.domain.leaves import LeafUnfit, leaf_hash, leaf_text
 from ledger.domain.notes import NoteInvalid, VerifierKey, open_checkpoint
 from ledger.domain.tree import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, Hash, joined, split, whole
-from replay.facts import ahead, exported, head, opened
-from replay.hashes import SealsBroken, read_leaves
+from replay.facts import ahead, exported, head, opened, settle
+from replay.hashes import SealsBroken, leaves_from, read_columns
 from replay.published import Outside
 
 Connection = psycopg.Connection[TupleRow]
@@ -267,7 +267,7 @@ def _verified(tasks: list[Task], processes: int) -> Iterator[Chunk]:
         for task in tasks:
             yield verify_chunk(task)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle) as pool:
         waiting: deque[Future[Chunk]] = deque()
         for task in tasks:
             waiting.append(pool.submit(verify_chunk, task))
@@ -414,7 +414,8 @@ class _Reader:
         stretches = [(start, min(start + STRETCH, task.until)) for start in range(task.start, task.until, STRETCH)]
         facts, sealed = Frontier(), Frontier()
         sizes = sorted({each.size - task.start for each in checkpoints})
-        for (after, until), hashes in ahead(stretches, self._leaves):
+        for (after, until), row in ahead(stretches, self._columns):
+            hashes = self._leaves(after, until, row)
             for start in range(0, until - after, TILE_WIDTH):
                 leaves = hashes[start : start + TILE_WIDTH]
                 index = (after + start) // TILE_WIDTH
@@ -459,12 +460,18 @@ class _Reader:
     def _tiles(self, level: int, first: int, last: int) -> Iterator[TupleRow]:
         return iter(self._connection.execute(TILES, (level, first, last), binary=True).fetchall())
 
-    def _leaves(self, stretch: tuple[int, int]) -> list[Hash]:
-        after, until = stretch
+    def _columns(self, stretch: tuple[int, int]) -> TupleRow | None:
+        """Read while the stretch before is hashed; None where the server cannot give it as text."""
         try:
             with self._connection.transaction():
-                leaves = read_leaves(self._connection, after=after, until=until)
-        except (SealsBroken, psycopg.DataError):
+                return read_columns(self._connection, *stretch)
+        except psycopg.DataError:
+            return None
+
+    def _leaves(self, after: int, until: int, row: TupleRow | None) -> list[Hash]:
+        try:
+            leaves = leaves_from(row, after, until)
+        except SealsBroken:
             return self._one_by_one(after, until)
         if self._times and leaves.first_recorded_at < self._times[-1]:
             self._add("time_falls", after + 1, after + 1, "recorded_at lies before that of the fact before")
@@ -472,10 +479,10 @@ class _Reader:
         return leaves.hashes
 
     def _one_by_one(self, after: int, until: int) -> list[Hash]:
-        """The slow way, which can tell the position."""
+        """The slow way, which can tell the position; over a connection of its own, because the other one reads ahead."""
         found: dict[int, Hash] = {}
-        with self._connection.transaction():
-            rows = self._connection.execute(ROWS, (after, until)).fetchall()
+        with opened(self._task.url, snapshot=self._task.snapshot) as connection:
+            rows = connection.execute(ROWS, (after, until)).fetchall()
         for position, type_name, tags, effective_on, recorded_at, command_id, actor, data in rows:
             try:
                 text = leaf_text(position, type_name, tags, effective_on, recorded_at, command_id, actor, data)

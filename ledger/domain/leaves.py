@@ -76,12 +76,15 @@ def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
     texts: list[bytes] = []
     datas: list[bytes] = []
     add, joined, end = hashes.append, columns.datas, 0
+    tag_counts = columns.tag_counts.split(";")
     try:
+        # A line's end inside a value would let two events have one leaf.
+        lines_with = {count: FIXED_LINES + int(count) for count in dict.fromkeys(tag_counts)}
         for position, type_name, tags, tag_count, effective_on, recorded_at, command_id, actor, length in zip(
             positions,
             columns.types.split("\x1e"),
-            columns.tags.split("\x1e"),
-            columns.tag_counts.split(";"),
+            columns.tags.replace("\x1f", "\n").split("\x1e"),
+            tag_counts,
             columns.effective_on.split(";"),
             moments,
             columns.command_ids.split("\x1e"),
@@ -91,13 +94,14 @@ def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
         ):
             start, end = end, end + length
             data = joined[start:end]
-            lines = tags.replace("\x1f", "\n") + "\n" if tags else ""
             text = (
-                f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{lines}{effective_on}\n"
+                f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{tags}\n{effective_on}\n"
+                f"{spelled_moments[recorded_at]}\n{command_id}\n{actor}\n{sha256(data).hexdigest()}\n"
+                if tags
+                else f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{effective_on}\n"
                 f"{spelled_moments[recorded_at]}\n{command_id}\n{actor}\n{sha256(data).hexdigest()}\n"
             )
-            # A line's end inside a value would let two events have one leaf.
-            if text.count("\n") != FIXED_LINES + int(tag_count):
+            if text.count("\n") != lines_with[tag_count]:
                 raise LeafUnfit(f"A value at position {position} holds a control character.")
             leaf = text.encode()
             add(sha256(leaf).digest())
