@@ -21,7 +21,7 @@ from replay import explain as explaining
 from replay import report as reporting
 from replay.bundle import Person, Range, Whole
 from replay.bundle import export as write_bundle
-from replay.closes import read_closes
+from replay.closes import examine_closes
 from replay.comparing import compare
 from replay.drift import drift as read_drift
 from replay.everybody import sheets_of_all
@@ -140,8 +140,8 @@ def refold(url: Url, *, processes: Processes = PROCESSES, as_json: AsJson = Fals
         with counting("refolding") as told:
             compared = compare(url, processes=processes, progress=adding(told))
         with opened(url) as connection:
-            closes = read_closes(connection, compared.until)
-        differences = [*compared.differences, *closes.findings]
+            closes = examine_closes(connection, compared.until)
+        differences = list(dict.fromkeys([*compared.differences, *closes.findings]))
         if as_json:
             _print(
                 to_json(

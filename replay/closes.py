@@ -14,7 +14,7 @@ from ledger.domain.events import AccountOpened, Fact, PeriodClosed
 from ledger.domain.lines import Recorded
 from ledger.domain.postings import EXTERNAL
 from ledger.domain.trial_balance import Postings, digest
-from replay.facts import Connection, read_facts
+from replay.facts import Connection, HistoryBroken, read_facts
 
 MAX_FINDINGS: Final = 1_000
 MAX_ADJUSTMENTS: Final = 100_000
@@ -60,6 +60,14 @@ def check_closes(connection: Connection, until: int) -> list[str]:
 def adjustments(connection: Connection, until: int) -> list[Adjustment]:
     """The prior-period adjustments up to a position, up to a bound, by position. Raises HistoryBroken."""
     return read_closes(connection, until).adjustments
+
+
+def examine_closes(connection: Connection, until: int) -> Closes:
+    """As `read_closes`; a history that cannot be read is a finding."""
+    try:
+        return read_closes(connection, until)
+    except HistoryBroken as broken:
+        return Closes([], [], [str(broken)])
 
 
 def read_closes(connection: Connection, until: int) -> Closes:

@@ -15,10 +15,10 @@ from typing import Any, Final
 import psycopg
 
 from ledger.domain.notes import VerifierKey
-from replay.closes import Closes, read_closes
+from replay.closes import Closes, examine_closes
 from replay.comparing import Compared, Progress, compare
 from replay.drift import Drift, drift
-from replay.facts import HistoryBroken, opened
+from replay.facts import opened
 from replay.published import Outside
 from replay.verify import Verified, verify
 
@@ -92,10 +92,7 @@ def examine(  # noqa: PLR0913 - each is a choice of the auditor's
     verified = verify(url, keys, outside=outside, processes=processes, state_file=state_file, progress=verifying)
     compared = compare(url, processes=processes, progress=refolding)
     with opened(url) as connection:
-        try:
-            closes = read_closes(connection, verified.head)
-        except HistoryBroken as broken:
-            closes = Closes([], [], [str(broken)])
+        closes = examine_closes(connection, verified.head)
     # Without any setting of ours, which would stand beside those that are to be looked at.
     with psycopg.connect(url) as connection:
         drifted = drift(connection)

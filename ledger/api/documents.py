@@ -28,6 +28,9 @@ Internal systems post account changes here, and read accounts, statements, peopl
   for with `seen` holds what was recorded there.
 - **Two time axes**: `as_of` is a business date, `known_at` a position. A reading says its own `known_at`: asked for by it,
   it is the same for ever.
+- **Receipts** are signed notes: each promises a leaf hash at a position. Within a minute `/v1/proofs/{{position}}` proves that it
+  was kept, under a checkpoint that the notary signed; both are checked offline, with keys that you got in another way. A
+  receipt without a proof shows that something accepted was not kept.
 - **Command ids** are idempotency keys. They begin with the poster's source system and a slash or colon.
 - **Errors** are problem documents (RFC 9457); [/problems](/problems) lists them.
 - **Lists** hold up to {MAX_COMMANDS:,} commands.

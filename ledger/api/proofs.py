@@ -2,7 +2,7 @@
 
 1. What everybody may read is made of hashes and signatures. What lies under the hashes names accounts, and is for auditors.
 2. What is asked for by its size never changes, and says so to caches; only the last checkpoint does.
-3. Every resource has one address: no other spelling of it is served.
+3. A tile's place has one spelling: by another one it is not served.
 4. Nothing is handed out that does not fit the checkpoint; what is not sealed yet is not there yet.
 """
 

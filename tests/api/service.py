@@ -17,10 +17,14 @@ from ledger.api.app import create_app
 from ledger.api.tokens import DevelopmentKey, Scope, Verifier, mint
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
+from ledger.domain.notes import SigningKey
 from ledger.projector import Projector
+from ledger.receipts import KEY_NAME, Receipts
+from ledger.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from fastapi import FastAPI
 
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     Run = Callable[[Awaitable[httpx.Response]], httpx.Response]
 
 KEY = DevelopmentKey.generate()
+ORIGIN = Settings().origin
+RECEIPT_KEY = SigningKey(ORIGIN + KEY_NAME, bytes(range(2, 34)))
 ISSUER = "issuer"
 AUDIENCE = "pension-ledger"
 SOURCE = "ea-core"
@@ -81,7 +87,8 @@ def problem(response: httpx.Response, status: int, name: str) -> dict[str, Any]:
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert ("retry-after" in response.headers) == (status == HTTPStatus.SERVICE_UNAVAILABLE)
+    assert ("retry-after" in response.headers) == ("retry_after_s" in found)
+    assert "retry_after_s" in found or status != HTTPStatus.SERVICE_UNAVAILABLE
     assert ("www-authenticate" in response.headers) == (name in CHALLENGES)
     return found
 
@@ -129,11 +136,17 @@ class Service:
         Projector(self.database).catch_up()
 
 
+def application(database: Database, group: GroupCommit, *, notary_key: Path | None = None) -> FastAPI:
+    """The app, with the keys of these tests."""
+    receipts = Receipts(RECEIPT_KEY, origin=ORIGIN)
+    return create_app(database, group, verifier(), receipts, notary_key=notary_key, version="test")
+
+
 @contextmanager
-def served(database: Database) -> Iterator[Service]:
+def served(database: Database, *, notary_key: Path | None = None) -> Iterator[Service]:
     """The app, started and in the end stopped."""
     with GroupCommit(Ledger(database)) as group, asyncio.Runner() as runner:
-        app = create_app(database, group, verifier(), version="test")
+        app = application(database, group, notary_key=notary_key)
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())
         try:

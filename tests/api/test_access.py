@@ -18,12 +18,11 @@ from psycopg import errors
 from ledger.access import Access, Recorded, read_records, record
 from ledger.api import accesses, documents, policy
 from ledger.api.accesses import HEADER, AccessUndeclared
-from ledger.api.app import create_app
 from ledger.api.tokens import Scope
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from tests.api.client import Client
-from tests.api.service import EVERYTHING, PURPOSE, bearer, own, problem, verifier
+from tests.api.service import EVERYTHING, PURPOSE, application, bearer, own, problem
 from tests.api.test_operations import samples
 from tests.commands import contribute, open_account, register
 
@@ -44,6 +43,8 @@ ACTIONS = {
     "/v1/people/{person}/balance-sheet": "balance_sheet",
     "/v1/events": "events",
     "/v1/access-records": "access_records",
+    "/v1/log/tile/entries/{place:path}": "entries",
+    "/v1/log/tile/data/{place:path}": "entries_data",
 }
 CALLS: list[tuple[str, str, str, dict[str, Any], int]] = [
     ("/v1/accounts/E1", "account", "E1", {}, 200),
@@ -60,6 +61,8 @@ CALLS: list[tuple[str, str, str, dict[str, Any], int]] = [
     ("/v1/events?after=1&limit=2", "events", "2-3", {"after": 1, "limit": 2}, 200),
     ("/v1/events", "events", "1-4", {}, 200),
     ("/v1/events?after=5", "events", "*", {"after": 5}, 409),
+    ("/v1/log/tile/entries/000.p/2", "entries", "1-2", {}, 404),
+    ("/v1/log/tile/data/001", "entries_data", "257-512", {}, 404),
     ("/v1/access-records?subject=E1&limit=2", "access_records", "E1", {"subject": "E1", "limit": 2}, 200),
     ("/v1/access-records", "access_records", "*", {}, 200),
 ]
@@ -296,7 +299,10 @@ class TestDeclarations:
             for route in iter_route_contexts(service.app.routes)
             if not policy.is_public(service.app, route) and route.path not in ACTIONS
         }
-        assert unrecorded == {"/v1/commands", "/v1/control-totals", "/v1/status"}
+        assert unrecorded == {
+            *("/v1/commands", "/v1/control-totals", "/v1/status"),
+            *("/v1/proofs/{position}", "/v1/consistency/{old}/{new}"),
+        }
         assert accesses.undeclared(service.app) == []
 
     def test_an_app_with_a_route_that_forgets_it_does_not_start(
@@ -310,7 +316,7 @@ class TestDeclarations:
 
         monkeypatch.setattr(documents, "install", install_and_forget)
         with GroupCommit(Ledger(database)) as group, pytest.raises(AccessUndeclared, match=r"GET /v1/names/\{person\}"):
-            create_app(database, group, verifier(), version="test")
+            application(database, group)
 
     def test_half_a_declaration_is_none(self) -> None:
         app, router = FastAPI(openapi_url=None), APIRouter(prefix="/v1")

@@ -13,7 +13,8 @@ from ledger.api import commands as api
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.tokens import Scope
 from ledger.application import MAX_COMMANDS
-from tests.api.service import bearer, own, problem
+from ledger.domain.notes import open_receipt
+from tests.api.service import RECEIPT_KEY, bearer, own, problem
 from tests.books import assert_whole, commands_recorded
 from tests.commands import contribute, merge, open_account, register
 
@@ -50,8 +51,11 @@ class TestOne:
             "last_position": 3,
             "repeated": False,
         }
-        assert opened.post(GOOD).json() == receipt
-        assert opened.post(GOOD | {"decided_at": "2026-03-02T00:00:00Z"}).json() == receipt | {"repeated": True}
+        found = opened.post(GOOD).json()
+        assert found == receipt | {"receipt": found["receipt"]}
+        assert [position for position, _ in open_receipt(found["receipt"], [RECEIPT_KEY.verifier])] == [3]
+        again = opened.post(GOOD | {"decided_at": "2026-03-02T00:00:00Z"}).json()
+        assert again == found | {"repeated": True}
 
     def test_refused_it_is_a_problem_with_its_reason_and_so_is_its_repeat(self, opened: Service) -> None:
         """Invariant 3."""
@@ -81,8 +85,8 @@ class TestAList:
         assert found["outcomes"][1]["refusal"]["code"] == "AccountUnknown"
 
     def test_an_empty_one_is_answered_empty(self, service: Service) -> None:
-        assert service.post([]).json() == {"accepted": 0, "refused": 0, "outcomes": []}
-        assert service.post_bytes(b"\n \r\n", NDJSON).content == b""
+        assert service.post([]).json() == {"accepted": 0, "refused": 0, "receipt": None, "outcomes": []}
+        assert service.post_bytes(b"\n \r\n", NDJSON).content == b'{"receipt":null}\n'
 
     def test_of_one_is_answered_as_a_list(self, opened: Service) -> None:
         assert opened.post([own(contribute("E9", 1, "9"))]).json()["refused"] == 1
@@ -91,8 +95,9 @@ class TestAList:
         body = GOOD_BYTES + b"\r\n\r\n  \n" + json.dumps(own(contribute("E9", 1, "9"))).encode()
         response = opened.post_bytes(body, NDJSON)
         assert response.headers["content-type"] == NDJSON
-        answered = [json.loads(line) for line in response.text.splitlines()]
+        *answered, receipt = [json.loads(line) for line in response.text.splitlines()]
         assert [each["status"] for each in answered] == ["accepted", "refused"]
+        assert [position for position, _ in open_receipt(receipt["receipt"], [RECEIPT_KEY.verifier])] == [3]
 
     def test_of_ten_thousand_is_posted_and_one_more_is_too_many(self, opened: Service, database: Database) -> None:
         listed = [own(contribute(ACCOUNT, 1, f"n/{number}")) for number in range(MAX_COMMANDS + 1)]
@@ -101,8 +106,10 @@ class TestAList:
         assert len(commands_recorded(database)) == 2
         found = opened.post(listed[:-1]).json()
         assert (found["accepted"], found["outcomes"][-1]["last_position"]) == (MAX_COMMANDS, MAX_COMMANDS + 2)
-        again = opened.post_bytes(lines(*listed[:-1]), NDJSON).text.splitlines()
+        *again, last = opened.post_bytes(lines(*listed[:-1]), NDJSON).text.splitlines()
         assert [json.loads(line)["repeated"] for line in again] == [True] * MAX_COMMANDS
+        assert len(open_receipt(found["receipt"], [RECEIPT_KEY.verifier])) == MAX_COMMANDS
+        assert json.loads(last)["receipt"] == found["receipt"]
         assert_whole(database)
 
     @pytest.mark.parametrize("media_type", [JSON, NDJSON])

@@ -13,14 +13,13 @@ from fastapi.routing import iter_route_contexts
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.api import documents, policy
-from ledger.api.app import create_app
 from ledger.api.policy import RouteUndeclared
 from ledger.api.problems import PROBLEMS
 from ledger.api.tokens import DevelopmentKey, Scope, mint
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from ledger.database import Database
-from tests.api.service import AUDIENCE, EVERYTHING, ISSUER, KEY, bearer, own, problem, served, verifier
+from tests.api.service import AUDIENCE, EVERYTHING, ISSUER, KEY, application, bearer, own, problem, served
 from tests.commands import contribute, open_account, register
 
 if TYPE_CHECKING:
@@ -43,16 +42,24 @@ ALLOWED: dict[tuple[str, str], set[Scope]] = {
     ("GET", "/v1/control-totals"): {Scope.AUDITOR},
     ("GET", "/v1/events"): {Scope.FOLLOWER, Scope.AUDITOR},
     ("GET", "/v1/access-records"): {Scope.AUDITOR},
+    ("GET", "/v1/proofs/{position}"): set(Scope),
+    ("GET", "/v1/consistency/{old}/{new}"): set(Scope),
+    ("GET", "/v1/log/tile/entries/{place:path}"): {Scope.AUDITOR},
+    ("GET", "/v1/log/tile/data/{place:path}"): {Scope.AUDITOR},
     ("GET", "/v1/status"): {Scope.ADMINISTRATOR, Scope.AUDITOR},
 }
 PUBLIC = {
     *(("GET", path) for path in ("/health", "/ready", "/metrics", "/problems", "/problems/{name}")),
+    *(("GET", f"/v1/log/{path}") for path in ("checkpoint", "checkpoint/{size}", "keys", "tile/{level}/{place:path}")),
     *(("GET", path) for path in ("/docs", "/redoc", "/openapi.json", "/docs/assets/{name}")),
 }
 
 
+VALUES = {"position": "1", "size": "1", "old": "1", "new": "2", "level": "0", "place:path": "000"}
+
+
 def ask(service: Service, method: str, path: str, caller: dict[str, str]) -> httpx.Response:
-    filled = re.sub(r"\{\w+\}", "x", path)
+    filled = re.sub(r"\{([\w:]+)\}", lambda found: VALUES.get(found[1], "x"), path)
     return service.request(method, filled, caller=caller, json=[] if method == "POST" else None)
 
 
@@ -75,7 +82,7 @@ class TestWhoMayCall:
 
         monkeypatch.setattr(documents, "install", install_and_forget)
         with GroupCommit(Ledger(database)) as group, pytest.raises(RouteUndeclared, match="GET /v1/forgotten"):
-            create_app(database, group, verifier(), version="test")
+            application(database, group)
 
     @pytest.mark.parametrize(("method", "path"), ALLOWED)
     def test_one_scope_lets_in_and_any_other_does_not(self, service: Service, method: str, path: str) -> None:
@@ -191,6 +198,7 @@ class TestMetrics:
         found = service.get("/v1/status").json()
         assert (found["head"], found["refusals"]) == (1, {"AccountUnknown": 1})
         assert {each["lag"] for each in found["projections"]} == {1}
+        assert (found["sealed"], found["seal_lag"], found["seal_lag_s"] > 0) == (0, 1, True)
         service.project()
         assert {each["lag"] for each in service.get("/v1/status").json()["projections"]} == {0}
 
@@ -220,7 +228,12 @@ class TestWithoutADatabase:
         assert samples(service)["ledger_up",] == 0
 
     def test_whatever_needs_it_is_unavailable(self, service: Service) -> None:
-        for path in ("/v1/accounts/E1", "/v1/people/E1", "/v1/control-totals", "/v1/events", "/v1/status"):
+        log = [
+            f"/v1/log/{each}"
+            for each in ("checkpoint", "checkpoint/1", "tile/0/000", "tile/entries/000", "tile/data/000")
+        ]
+        readings = ("/v1/accounts/E1", "/v1/people/E1", "/v1/control-totals", "/v1/events", "/v1/status")
+        for path in (*readings, *log, "/v1/proofs/1", "/v1/consistency/1/2"):
             problem(service.get(path), 503, "ledger-unavailable")
         problem(service.post(own(register("ea-core:1", "1"))), 503, "ledger-unavailable")
 
@@ -264,12 +277,13 @@ class TestTheDocument:
 
     def test_every_route_is_described(self, operations: dict[tuple[str, str], dict[str, Any]]) -> None:
         hidden = {"/docs", "/redoc", "/openapi.json", "/docs/assets/{name}"}
-        assert set(operations) == {route for route in {*ALLOWED, *PUBLIC} if route[1] not in hidden}
+        documented = {(method, path.replace(":path", "")): (method, path) for method, path in {*ALLOWED, *PUBLIC}}
+        assert set(operations) == {shown for shown, (_, path) in documented.items() if path not in hidden}
         for route, operation in operations.items():
             assert all(operation[name] for name in ("summary", "description", "tags", "operationId")), route
             scopes = {scope for each in operation.get("security", []) for scope in each["bearer"]}
-            assert scopes == ALLOWED.get(route, set()), route
-            assert {"401", "403"} <= set(operation["responses"]) or route in PUBLIC
+            assert scopes == ALLOWED.get(documented[route], set()), route
+            assert {"401", "403"} <= set(operation["responses"]) or documented[route] in PUBLIC
 
     def test_every_response_has_a_schema_and_an_example(
         self, operations: dict[tuple[str, str], dict[str, Any]]

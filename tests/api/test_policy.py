@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from fastapi.staticfiles import StaticFiles
 
-from ledger.api import problems
+from ledger.api import handling
 from ledger.api.policy import RouteUndeclared, allow, declare_public, enforce, public, undeclared
 from ledger.api.tokens import Caller, DevelopmentKey, Scope, Verifier, mint
 from tests.api.client import Client
@@ -26,7 +26,7 @@ async def page_of(caller: Annotated[Caller, READ]) -> str:
 @pytest.fixture
 def app() -> FastAPI:
     made = FastAPI(openapi_url="/openapi.json", docs_url=None, redoc_url=None)
-    problems.install(made)
+    handling.install(made)
     declare_public(made, "/openapi.json", "what the API is")
 
     @made.get("/accounts")

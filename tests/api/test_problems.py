@@ -12,9 +12,10 @@ from fastapi import APIRouter, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
-from ledger import application
+from ledger import application, seals
 from ledger.api import problems
-from ledger.api.problems import MEDIA_TYPE, PROBLEMS, Problem, ProblemBody, install, of_refused, responses
+from ledger.api.handling import install
+from ledger.api.problems import MEDIA_TYPE, PROBLEMS, Problem, ProblemBody, of_refused, responses
 from ledger.application import Refused
 from ledger.domain.commands import MANY
 from ledger.domain.refusals import REFUSALS
@@ -41,6 +42,7 @@ TYPES_EVER_ANSWERED = {
     "malformed-json": 400,
     "method-not-allowed": 405,
     "not-ready": 503,
+    "not-sealed": 404,
     "person-unknown": 404,
     "position-not-recorded": 409,
     "poster-not-permitted": 403,
@@ -49,6 +51,7 @@ TYPES_EVER_ANSWERED = {
     "purpose-not-permitted": 403,
     "reading-too-large": 409,
     "scope-missing": 403,
+    "seals-broken": 500,
     "token-expired": 401,
     "token-invalid": 401,
     "token-missing": 401,
@@ -108,6 +111,9 @@ ERRORS: list[Exception] = [
     AssertionError(SECRET),
     HTTPException(418, SECRET),
     problems.ProjectionBehind(position=7, seen=5),
+    seals.NotSealed("Position 7.", sealed=5, passes=True),
+    seals.NotSealed("No size 7.", sealed=9, passes=False),
+    seals.SealsBroken(SECRET),
 ]
 
 
@@ -252,6 +258,9 @@ class TestAnApp:
             (6, "internal-error"),
             (7, ""),
             (8, "projection-behind"),
+            (9, "not-sealed"),
+            (10, "not-sealed"),
+            (11, "seals-broken"),
         ],
     )
     def test_every_error_is_a_problem(self, client: Client, number: int, expected: str) -> None:
@@ -267,6 +276,18 @@ class TestAnApp:
         assert set(found) == {"type", "title", "status", "detail", "instance"}
         assert found["instance"] in caplog.text
         assert SECRET in caplog.text
+
+    def test_what_is_not_sealed_yet_says_when_to_come_again_and_what_never_will_be_does_not(
+        self, client: Client
+    ) -> None:
+        soon, never = client.get("/raise/9"), client.get("/raise/10")
+        assert (soon.headers["retry-after"], problem(soon)["sealed"]) == ("1", 5)
+        assert ("retry-after" in never.headers, problem(never)["sealed"]) == (False, 9)
+
+    def test_broken_seals_are_an_alarm_in_the_log(self, client: Client, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.CRITICAL, "ledger.api"):
+            client.get("/raise/11")
+        assert "ALARM: GET /raise/{number}" in caplog.text
 
     def test_an_unknown_route_is_a_problem(self, client: Client) -> None:
         assert problem(client.get(f"/{SECRET}"))["type"] == "/problems/unknown-route"

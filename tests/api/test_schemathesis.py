@@ -15,15 +15,15 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from schemathesis.python import asgi
 
 from ledger.api.accesses import HEADER
-from ledger.api.app import create_app
 from ledger.api.tokens import PURPOSE as PURPOSE_PATTERN
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from ledger.database import Database
+from ledger.notary import seal_now
 from ledger.projections import standing
 from ledger.projector import Projector
 from ledger.settings import Settings
-from tests.api.service import EVERYTHING, PURPOSE, SOURCE, SUBJECT, verifier
+from tests.api.service import EVERYTHING, PURPOSE, SOURCE, SUBJECT, application
 from tests.commands import contribute, merge, open_account, register
 
 if TYPE_CHECKING:
@@ -42,9 +42,20 @@ UNSAYABLE = (
     "1990-01-01T00:00:00Z",  # Moments have bounds; a format has none.
     "2200-01-01T00:00:00Z",
     "should be a valid datetime",  # Leap seconds, and offsets of many hours.
+    "The old size lies above the new one",
     "ID number",  # Some pseudonyms are none.
 )
-KNOWN = {"account": ["E1", "E2"], "person": ["ea-core:1", "E2", "ea-core:2"], "name": ["account-unknown", "not-ready"]}
+KNOWN: dict[str, list[Any]] = {
+    "account": ["E1", "E2"],
+    "person": ["ea-core:1", "E2", "ea-core:2"],
+    "name": ["account-unknown", "not-ready"],
+    "position": [1, 7],
+    "size": [5, 7],
+    "old": [5],
+    "new": [5, 7],
+    "level": [0],
+    "place": ["000.p/5", "000.p/7"],
+}
 CONFIG = SchemathesisConfig.from_dict(
     {
         "seed": 1,
@@ -71,8 +82,9 @@ def database(server: TemporaryServer) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def app(database: Database) -> Iterator[FastAPI]:
-    """An app with two people who were merged."""
+def app(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    """An app with two people who were merged; sealed are the facts before that, and all."""
+    folder = Settings(data_folder=tmp_path_factory.mktemp("notary"))
     with GroupCommit(Ledger(database)) as group, pytest.MonkeyPatch.context() as patched:
         # Most positions that are asked for will never be recorded.
         patched.setattr(standing, "MAX_WAIT_S", 0.01)
@@ -83,12 +95,18 @@ def app(database: Database) -> Iterator[FastAPI]:
                 open_account("ea-core:1", "E1", command_id="ea-core/w/3"),
                 open_account("ea-core:2", "E2", command_id="ea-core/w/4"),
                 contribute("E1", 100, "ea-core/w/5"),
+            ]
+        )
+        seal_now(database, folder)
+        group.post(
+            [
                 contribute("E2", 200, "ea-core/w/6"),
                 merge("ea-core:1", "ea-core:2", command_id="ea-core/w/7"),
             ]
         )
+        seal_now(database, folder)
         Projector(database).catch_up()
-        yield create_app(database, group, verifier(), version="test")
+        yield application(database, group)
         asgi.shutdown_lifespans()
 
 
@@ -102,7 +120,7 @@ def described() -> BaseSchema:
     """What the operations are; they are asked of another app, which has a database."""
     nowhere = Database(url="", admin_url="", embedded=False, settings=Settings())
     with GroupCommit(Ledger(nowhere)) as group:
-        unconnected = create_app(nowhere, group, verifier(), version="test")
+        unconnected = application(nowhere, group)
         return schemathesis.openapi.from_asgi("/openapi.json", unconnected, config=CONFIG)
 
 
