@@ -7,18 +7,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 from pydantic_core import to_json
 
 from bench.client import Measured, measure, request
-from bench.measure import Contest, settle
+from bench.following import Sized, follow
+from bench.measure import settle
 from bench.report import Report, Scale, journal_size, vacuumed
 from bench.world import World, post_all, set_up
 from ledger.api.tokens import DevelopmentKey, Scope, mint
@@ -33,19 +31,15 @@ from ledger.taking import NAMES, STRETCH
 
 LIFETIME_S = 86_400
 CLIENTS = (1, 16, 64)
-PACE = 20_000
-PACED_S = 15
-BLOCK = 20
+# The oldest fact that some projection has not taken.
+PROJECTED = b"""
+SELECT coalesce(max(extract(epoch FROM clock_timestamp() - event.recorded_at)), 0)::float8
+FROM projection
+JOIN projection_slot AS slot ON slot.name = projection.name AND slot.slot = projection.live_slot
+LEFT JOIN event ON event.position = slot.position + 1
+"""
 # A person who paid into five systems every month; at full scale for forty years.
 LIFE_SYSTEMS = ("ea", "oa", "gp", "pp", "cp")
-
-
-class Sized(NamedTuple):
-    """A database of one size, and the position at which its world was complete."""
-
-    database: Database
-    world: World
-    size: int
 
 
 def built(server: TemporaryServer, scale: Scale) -> list[Sized]:
@@ -58,7 +52,8 @@ def readings(sized: list[Sized], scale: Scale, report: Report) -> None:
     rebuilds(sized[-1], report)
     reading_over_http(sized, scale, report)
     posting_over_http(sized[-1], scale, report)
-    following(sized[-1], scale, report)
+    with tempfile.TemporaryDirectory() as folder, running(sized[-1].database.url, folder, "project") as projector:
+        follow(sized[-1], projector, PROJECTED, "Live projections in a process of their own", scale, report)
 
 
 def _built(server: TemporaryServer, accounts: int, scale: Scale) -> Sized:
@@ -302,75 +297,3 @@ def _served_floor() -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(timeout=30)
-
-
-def following(sized: Sized, scale: Scale, report: Report) -> None:
-    """How far the projections lie behind a writer of 20,000 postings a second, and what they cost a writer at full speed."""
-    database, world = sized.database, sized.world
-    ledger = Ledger(database)
-    batches = max(5, int(PACE * PACED_S * scale.rounds_share) // 1_000)
-    with tempfile.TemporaryDirectory() as folder, running(database.url, folder, "project") as projector:
-        _caught_up(database)
-        prepared = [world.payroll(1_000) for _ in range(batches)]
-        settle()
-        lags: list[float] = []
-        done = threading.Event()
-        watching = threading.Thread(target=_watch, args=(database, lags, done))
-        watching.start()
-        start = time.perf_counter()
-        for number, batch in enumerate(prepared):
-            time.sleep(max(0.0, start + number * 1_000 / PACE - time.perf_counter()))
-            post_all(ledger, batch, size=1_000)
-        rate = batches * 1_000 / (time.perf_counter() - start)
-        done.set()
-        watching.join()
-        lags.sort()
-        contest = Contest()
-        for _ in range(max(2, int(8 * scale.rounds_share))):
-            for name, number in (("alone", signal.SIGSTOP), ("followed", signal.SIGCONT)):
-                _caught_up(database)
-                projector.send_signal(number)
-                block = [world.payroll(1_000) for _ in range(BLOCK)]
-                settle()
-                for batch in block:
-                    contest.time(name, 1_000, partial(post_all, ledger, batch, size=1_000))
-                projector.send_signal(signal.SIGCONT)
-    report.table(
-        "Live projections in a process of their own",
-        "| what | measured |",
-        [
-            f"| postings/s of the paced writer (aim {PACE:,}) | {rate:,.0f} |",
-            f"| lag, seconds: median, p99, most | {median(lags):.2f}, {lags[int(len(lags) * 0.99)]:.2f}, {lags[-1]:.2f} |",
-            f"| postings/s at full speed: alone, followed | {contest.rate('alone'):,.0f}, {contest.rate('followed'):,.0f} |",
-            f"| share that projecting leaves the writer | {contest.rate('followed') / contest.rate('alone'):.2f} |",
-        ],
-    )
-
-
-LAG = b"""
-SELECT coalesce(max(extract(epoch FROM clock_timestamp() - event.recorded_at)), 0)::float8
-FROM projection
-JOIN projection_slot AS slot ON slot.name = projection.name AND slot.slot = projection.live_slot
-LEFT JOIN event ON event.position = slot.position + 1
-"""
-
-
-def _watch(database: Database, lags: list[float], done: threading.Event) -> None:
-    """Ten times a second, the age of the oldest fact that some projection has not taken."""
-    with database.connect(autocommit=True) as connection:
-        while not done.wait(0.1):
-            row = connection.execute(LAG, prepare=True).fetchone()
-            assert row is not None
-            lags.append(row[0])
-
-
-def _caught_up(database: Database) -> None:
-    deadline = time.monotonic() + 300
-    with database.connect(autocommit=True) as connection:
-        while time.monotonic() < deadline:
-            row = connection.execute(LAG, prepare=True).fetchone()
-            if row == (0.0,):
-                return
-            time.sleep(0.05)
-    message = "the projector did not catch up"
-    raise TimeoutError(message)

@@ -71,7 +71,7 @@ class NotSealed(LookupError):
 
 
 class SealsBroken(RuntimeError):
-    """The facts or seals are not what a checkpoint covers: they were changed; run `python -m replay verify`."""
+    """The seals lack what a checkpoint covers, or hold something else: they were changed; run `python -m replay verify`."""
 
 
 class JournalRestored(RuntimeError):

@@ -1,7 +1,7 @@
 """Export facts with their proofs as one zip, which `check_bundle.py` checks offline.
 
 1. The same ledger, question, checkpoint and keys give the same bytes, on any machine: nothing is compressed, as compressors
-   differ, every file has the same date, and the order is fixed: texts, keys, checkpoints, facts, proofs, tiles, manifest.
+   differ, every file has the same date, and the order is fixed: texts, keys, checkpoints, facts, tiles, proof, manifest.
 2. What is exported has passed `check_bundle.py`: facts or seals that do not fit end the export, and leave no file behind.
 3. Facts are read and written a few thousand at a time, whatever the ledger's size.
 4. A person is all identities that are one with hers by the last fact that links or parts them, and their accounts. Whoever
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib.resources import files
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -29,21 +30,23 @@ from ledger.domain.events import (
     decode,
 )
 from ledger.domain.identifiers import ONE_ID
-from ledger.domain.notes import VerifierKey, base64_lines, open_checkpoint
-from ledger.domain.tree import full_tiles, subtrees
+from ledger.domain.notes import VerifierKey, open_checkpoint
+from ledger.domain.tree import HASH_BYTES, TILE_WIDTH, full_tiles, subtrees
 from replay import check_bundle
-from replay.hashes import Hashes, NotSealed, Sealed, SealsBroken, proven_leaves, read_leaves, sealed
+from replay.hashes import Hashes, NotSealed, Sealed, SealsBroken, read_chosen, read_leaves, sealed
 
 Connection = psycopg.Connection[TupleRow]
 
 STORED_ON: Final = (1980, 1, 1, 0, 0, 0)
 UNIX: Final = 3
 READABLE: Final = 0o100644 << 16
+MAX_FILES: Final = 65_535
+MAX_FILE_BYTES: Final = 256 << 20
 MAX_PERSON_FACTS: Final = 100_000
 LINKING: Final = ["IdentitiesLinked", "IdentitiesMerged", "IdentitiesUnmerged"]
 
 READ_TILES = b"SELECT hashes FROM tile WHERE level = %s AND index >= %s AND index < %s ORDER BY index"
-READ_EARLIER = b"SELECT note FROM checkpoint WHERE size > %s AND size < %s ORDER BY size LIMIT %s"
+READ_EARLIER = b"SELECT size, note FROM checkpoint WHERE size > %s AND size < %s ORDER BY size LIMIT %s"
 READ_MENTIONS = b"""
 SELECT event.type, event.data
 FROM event_tag
@@ -163,17 +166,20 @@ def export(  # noqa: PLR0913 - what is asked is passed, and nothing is defaulted
         raise FileExistsError(f"{path} is there already; a bundle is not written over another file.")
     with _unfinished(path) as unfinished:
         with ZipFile(unfinished, "x", ZIP_STORED) as archive:
-            _Writer(connection, archive, checkpoint, progress).write(asked, keys)
-        with unfinished.open("rb") as file:
-            try:
-                proven = check_bundle.check(file, [str(key) for key in keys])
-            except check_bundle.Broken as broken:
-                raise SealsBroken(f"The bundle would not hold: {broken} {SealsBroken.__doc__}") from broken
-            file.seek(0)
-            digest = sha256()
-            for block in iter(lambda: file.read(1 << 20), b""):
-                digest.update(block)
-    return Exported(proven.facts, proven.size, digest.hexdigest())
+            facts = _Writer(connection, archive, checkpoint, progress).write(asked, keys)
+        digest = _proven(unfinished, keys)
+    return Exported(facts, checkpoint.size, digest)
+
+
+def _proven(path: Path, keys: Sequence[VerifierKey]) -> str:
+    """The SHA-256 of a file that has passed the check. Raises SealsBroken."""
+    with path.open("rb") as file:
+        zipped = mmap(file.fileno(), 0, access=ACCESS_READ)
+    try:
+        check_bundle.check(zipped, [str(key) for key in keys])
+    except (LookupError, TypeError, ValueError) as error:
+        raise SealsBroken(f"The bundle would not hold: {error} {SealsBroken.__doc__}") from error
+    return sha256(zipped).hexdigest()
 
 
 @contextmanager
@@ -198,8 +204,8 @@ class _Writer:
         self._progress = progress
         self._files: dict[str, dict[str, Any]] = {}
 
-    def write(self, asked: Asked, keys: Sequence[VerifierKey]) -> None:
-        """Every file of the bundle, the manifest last."""
+    def write(self, asked: Asked, keys: Sequence[VerifierKey]) -> int:
+        """Every file of the bundle, the manifest last. Returns the number of facts."""
         texts = files("replay")
         self._add("README.txt", texts.joinpath("bundle_readme.txt").read_bytes())
         self._add("policy.txt", texts.joinpath("bundle_policy.txt").read_bytes())
@@ -211,26 +217,26 @@ class _Writer:
             case Whole():
                 question: dict[str, Any] = {"kind": "whole"}
                 earlier = self._earlier_checkpoints()
-                runs = [[1, size]]
+                runs = [(1, size)]
                 self._stretch(1, size)
                 self._tiles()
             case Range(first, last):
                 if not 0 < first <= last <= size:
                     raise NotSealed(f"Positions {first} to {last} are not all under size {size}. {NotSealed.__doc__}")
                 question = {"kind": "range", "first": first, "last": last}
-                runs = [[first, last]]
+                runs = [(first, last)]
                 self._stretch(first, last)
-                self._beside(first, last)
             case Person(name):
                 members = members_of(self._connection, name, size=size)
                 question = {"kind": "person"} | members._asdict()
-                runs = self._person(members)
-        origin = self._checkpoint.note.partition("\n")[0]
-        checkpoint = (origin, size, self._checkpoint.root)
-        self._add(check_bundle.MANIFEST, check_bundle.manifest_of(question, self._files, checkpoint, runs, earlier))
+                positions = self._person(members)
+                runs = [(position, position) for position in positions]
+        self._proof(runs)
+        self._add(check_bundle.MANIFEST, check_bundle.manifest_of(question, earlier, self._files))
+        return sum(last - first + 1 for first, last in runs)
 
     def _add(self, name: str, raw: bytes) -> None:
-        if len(raw) > check_bundle.MAX_FILE_BYTES or len(self._files) >= check_bundle.MAX_FILES:
+        if len(raw) > MAX_FILE_BYTES or len(self._files) >= MAX_FILES:
             raise ExportImpossible("The bundle would be larger than a bundle may be. Export it in several ranges.")
         info = ZipInfo(name, STORED_ON)
         info.create_system, info.external_attr = UNIX, READABLE
@@ -248,18 +254,27 @@ class _Writer:
             leaves = read_leaves(self._connection, after=start, until=until, keep=True)
             self._add_facts(number, leaves.texts, leaves.datas)
 
-    def _beside(self, first: int, last: int) -> None:
-        """The roots of the whole subtrees left and right of a range."""
-        beside = [*subtrees(0, first - 1), *subtrees(last, self._checkpoint.size)]
-        hashes = Hashes(self._connection)
-        hashes.load(beside)
-        lines = base64_lines(map(hashes, beside))
-        self._add("proofs/range.txt", f"{check_bundle.RANGE_PROOF}\n{lines}".encode())
+    def _proof(self, runs: Sequence[tuple[int, int]]) -> None:
+        """The hashes of the whole subtrees over whatever is not in the runs of positions."""
+        ends = [0, *(last for _, last in runs)]
+        starts = [*(first - 1 for first, _ in runs), self._checkpoint.size]
+        hashes, found, number, most = Hashes(self._connection), bytearray(), 0, check_bundle.HASHES_A_FILE * HASH_BYTES
+        for start, end in zip(ends, starts, strict=True):
+            beside = subtrees(start, end)
+            hashes.load(beside)
+            found += b"".join(map(hashes, beside))
+            while len(found) >= most:
+                self._add(f"proof/{number:06d}.bin", bytes(found[:most]))
+                del found[:most]
+                number += 1
+        if found:
+            self._add(f"proof/{number:06d}.bin", bytes(found))
 
     def _tiles(self) -> None:
+        tiles_a_file = check_bundle.HASHES_A_FILE // TILE_WIDTH
         for level, count in full_tiles(self._checkpoint.size):
-            for number, start in enumerate(range(0, count, check_bundle.TILES_A_FILE)):
-                end = min(start + check_bundle.TILES_A_FILE, count)
+            for number, start in enumerate(range(0, count, tiles_a_file)):
+                end = min(start + tiles_a_file, count)
                 rows = self._connection.execute(READ_TILES, (level, start, end), prepare=True, binary=True)
                 self._add(f"tiles/{level}/{number:06d}.bin", b"".join(hashes for (hashes,) in rows))
 
@@ -268,15 +283,14 @@ class _Writer:
         earlier, after, number = 0, 0, 0
         while True:
             asked = (after, self._checkpoint.size, check_bundle.NOTES_A_FILE)
-            notes = [note.encode() for (note,) in self._connection.execute(READ_EARLIER, asked, prepare=True)]
-            if not notes:
+            rows = self._connection.execute(READ_EARLIER, asked, prepare=True).fetchall()
+            if not rows:
                 return earlier
-            self._add(f"checkpoints/earlier/{number:06d}.bin", _framed(notes, 4))
-            earlier, number = earlier + len(notes), number + 1
-            after = check_bundle.checkpoint_of(notes[-1].decode())[1]
+            self._add(f"checkpoints/earlier/{number:06d}.bin", _framed([note.encode() for _, note in rows], 4))
+            earlier, number, after = earlier + len(rows), number + 1, rows[-1][0]
 
-    def _person(self, members: Members) -> list[list[int]]:
-        """Her facts, each with its proof; returns their positions, as runs."""
+    def _person(self, members: Members) -> list[int]:
+        """Her facts; returns their positions."""
         tags = [f"identity:{sid}" for sid in members.identities]
         tags += [f"account:{account}" for account in members.accounts]
         parameters = {
@@ -288,28 +302,12 @@ class _Writer:
         positions = [position for (position,) in self._connection.execute(READ_POSITIONS, parameters)]
         if len(positions) > MAX_PERSON_FACTS:
             raise ExportImpossible(f"This person has more than {MAX_PERSON_FACTS} facts. Export them as ranges.")
-        hashes, proofs = Hashes(self._connection), []
         for number, start in enumerate(range(0, len(positions), check_bundle.FACTS_A_FILE)):
-            chosen = positions[start : start + check_bundle.FACTS_A_FILE]
-            found = list(proven_leaves(self._connection, hashes, self._checkpoint, chosen))
-            self._add_facts(number, [leaf.text for leaf, _ in found], [leaf.data for leaf, _ in found])
-            proofs += [proof for _, proof in found]
-        for proof in proofs:
-            self._add(f"proofs/{proof.leaf_index + 1:016d}.tlog-proof", proof.text().encode())
-        return _runs(positions)
+            found = read_chosen(self._connection, positions[start : start + check_bundle.FACTS_A_FILE])
+            self._add_facts(number, [leaf.text for leaf in found], [leaf.data for leaf in found])
+        return positions
 
 
 def _framed(pieces: Sequence[bytes], width: int) -> bytes:
     """Each piece after its length in so many bytes, the highest first."""
     return b"".join(part for piece in pieces for part in (len(piece).to_bytes(width, "big"), piece))
-
-
-def _runs(positions: Sequence[int]) -> list[list[int]]:
-    """First and last of each run of positions that follow one another."""
-    runs: list[list[int]] = []
-    for position in positions:
-        if runs and runs[-1][1] == position - 1:
-            runs[-1][1] = position
-        else:
-            runs.append([position, position])
-    return runs

@@ -88,13 +88,16 @@ def framed(pieces: list[bytes], width: int) -> bytes:
     return b"".join(len(piece).to_bytes(width, "big") + piece for piece in pieces)
 
 
+def described(contents: dict[str, bytes]) -> dict[str, Any]:
+    """As the manifest lists files."""
+    return {name: {"sha256": sha256(raw).hexdigest(), "size": len(raw)} for name, raw in contents.items()}
+
+
 def packed(contents: dict[str, bytes], manifest: dict[str, Any] | None = None, *, compression: int = 0) -> bytes:
     """A zip as the export writes it; with a manifest, its digests are made to fit first."""
     if manifest is not None:
         others = {name: raw for name, raw in contents.items() if name != "manifest.json"}
-        manifest["files"] = {
-            name: {"sha256": sha256(raw).hexdigest(), "size": len(raw)} for name, raw in others.items()
-        }
+        manifest["files"] = described(others)
         contents = others | {"manifest.json": (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()}
     file = io.BytesIO()
     with ZipFile(file, "w") as archive:

@@ -37,6 +37,6 @@ def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
     for each in sized:
         each.database.close()
     titles = [line for line in report.lines if line.startswith("## ")]
-    assert len(titles) == len(set(titles)) == 13
+    assert len(titles) == len(set(titles)) == 14
     for name in ("ours", "floor", "peers", "growth", "readings_200", "readings_400"):
         server.drop_database(name)

@@ -8,8 +8,12 @@ import json
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
+import zipfile
+from base64 import b64decode, b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
@@ -20,7 +24,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from ledger.application import Ledger
-from ledger.domain.notes import InclusionProof, NoteInvalid
+from ledger.domain.notes import NoteInvalid
+from ledger.domain.tree import Frontier, subtrees, whole
 from replay import check_bundle
 from replay.bundle import ExportImpossible, Person, Range, Whole, export
 from replay.hashes import (
@@ -38,11 +43,11 @@ from replay.hashes import (
 )
 from tests.bundles import exported, fill, framed, frames, packed, unpacked
 from tests.commands import CAP_FEN, PERSONAL, contribute_own, merge, open_account, register, reverse, unmerge
-from tests.sealing import KEY, OTHER_KEY, auditor_url, leaf_hashes, seal
+from tests.sealing import KEY, ORIGIN, OTHER_KEY, auditor_url, leaf_hashes, seal
 from tests.tampering import past_all_guards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ledger.database import Database, TemporaryServer
 
@@ -83,9 +88,9 @@ def check(path: Path, *arguments: str) -> tuple[int, str]:
 
 
 def positions_of(path: Path) -> list[int]:
-    with ZipFile(path) as archive:
-        runs = json.loads(archive.read("manifest.json"))["positions"]
-    return [position for first, last in runs for position in range(first, last + 1)]
+    contents = unpacked(path)
+    files = sorted(name for name in contents if name.startswith("entries/"))
+    return [int(text.split(b"\n")[1]) for name in files for text in frames(contents[name], 2)]
 
 
 def test_a_whole_bundle_is_proven_with_its_tiles_and_earlier_checkpoints(
@@ -96,8 +101,9 @@ def test_a_whole_bundle_is_proven_with_its_tiles_and_earlier_checkpoints(
     assert (code, output.splitlines()[-1]) == (PROVEN, "ALL PROVEN")
     assert "kind: whole, 700 facts\npositions: 1 to 700\n" in output
     assert f"earlier checkpoints of the same history: {len(EARLIER)}\n" in output
+    assert "signatures of keys that were not given, passed over: 0\n" in output
     with ZipFile(path) as archive:
-        assert archive.getinfo("tiles/0/000000.bin").file_size == 2 * check_bundle.TILE_BYTES
+        assert archive.getinfo("tiles/0/000000.bin").file_size == 2 * 8_192
         assert archive.read("data/000000.bin")[4:].startswith(b'{"decided_at"')
 
 
@@ -132,9 +138,6 @@ def test_a_person_is_all_facts_of_her_identities_and_accounts_however_she_is_nam
             "identities": ["sys:1", "sys:2"],
             "kind": "person",
         }
-        for position in positions_of(path):
-            proof = InclusionProof.parse(archive.read(f"proofs/{position:016d}.tlog-proof").decode())
-            assert proof == prove(journal, position)
 
 
 def test_who_is_parted_again_is_another_person(journal: psycopg.Connection[Any], tmp_path: Path) -> None:
@@ -174,12 +177,11 @@ def test_a_bundle_of_many_files_is_proven(
     journal: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With files that hold less, so that a small ledger has several of each kind."""
-    for name, each in {"FACTS_A_FILE": 7, "NOTES_A_FILE": 2, "TILES_A_FILE": 1}.items():
+    for name, each in {"FACTS_A_FILE": 7, "NOTES_A_FILE": 2, "HASHES_A_FILE": 256}.items():
         monkeypatch.setattr(check_bundle, name, each)
     for asked in (Whole(), Range(5, 200), Person("A1")):
         path = exported(journal, tmp_path, asked)
-        with path.open("rb") as file:
-            assert check_bundle.check(file, [VKEY]).facts == len(positions_of(path))
+        assert f", {len(positions_of(path))} facts" in check_bundle.check(path.read_bytes(), [VKEY])[0]
     contents = unpacked(exported(journal, tmp_path, Whole()))
     assert {"entries/000099.bin", "tiles/0/000001.bin", "checkpoints/earlier/000002.bin"} <= contents.keys()
     for folder, width in (("entries", 2), ("data", 4)):
@@ -227,16 +229,16 @@ def test_a_fact_left_out_of_a_person_shows_in_the_digest_of_the_file_alone(
     """As policy.txt says."""
     path = exported(journal, tmp_path, Person("sys:3"))
     contents = unpacked(path)
-    last = positions_of(path)[-1]
     for folder, width in (("entries", 2), ("data", 4)):
         pieces = frames(contents[f"{folder}/000000.bin"], width)
         contents[f"{folder}/000000.bin"] = framed(pieces[:-1], width)
-    del contents[f"proofs/{last:016d}.tlog-proof"]
+    # Everybody can make the proof for what is left, with what the ledger says of the tree.
+    with psycopg.connect(journal.info.dsn, password=journal.info.password) as connection:
+        hashes = Hashes(connection)
+        rest = positions_of(path)[:-1]
+        gaps = zip([0, *rest], [*(position - 1 for position in rest), FACTS], strict=True)
+        contents["proof/000000.bin"] = b"".join(hashes(each) for start, end in gaps for each in subtrees(start, end))
     manifest = json.loads(contents["manifest.json"])
-    manifest["facts"] -= 1
-    manifest["positions"][-1][1] -= 1
-    if manifest["positions"][-1][1] < manifest["positions"][-1][0]:
-        manifest["positions"].pop()
     other = tmp_path / "other.zip"
     other.write_bytes(packed(contents, manifest))
     assert check(other, "--key", VKEY)[0] == PROVEN
@@ -246,8 +248,8 @@ def test_a_fact_left_out_of_a_person_shows_in_the_digest_of_the_file_alone(
 
 
 def refused(raw: bytes) -> str:
-    with pytest.raises(check_bundle.Broken) as broken:
-        check_bundle.check(io.BytesIO(raw), [VKEY])
+    with pytest.raises(ValueError, match=r".") as broken:
+        check_bundle.check(raw, [VKEY])
     return str(broken.value)
 
 
@@ -255,7 +257,7 @@ def refused(raw: bytes) -> str:
 def contents(journal: psycopg.Connection[Any], tmp_path: Path) -> dict[str, bytes]:
     """The files of a good bundle."""
     found = unpacked(exported(journal, tmp_path, Range(3, 9)))
-    check_bundle.check(io.BytesIO(packed(found)), [VKEY])
+    check_bundle.check(packed(found), [VKEY])
     return found
 
 
@@ -263,13 +265,15 @@ def contents(journal: psycopg.Connection[Any], tmp_path: Path) -> dict[str, byte
     "name", ["../../etc/passwd", "/etc/passwd", "a\\b.txt", "c:x.txt", "data/../x.bin", "x", "A.TXT", "e/é.txt", ""]
 )
 def test_a_name_that_leads_out_of_its_folder_is_refused(contents: dict[str, bytes], name: str) -> None:
-    assert "is no name here" in refused(packed(contents | {name: b"x"}))
+    assert re.search("holds more|ascii|not stored plainly", refused(packed(contents | {name: b"x"})))
 
 
 def test_what_a_bundle_does_not_hold_is_refused_though_the_manifest_lists_it(contents: dict[str, bytes]) -> None:
     manifest = json.loads(contents["manifest.json"])
     assert "holds more" in refused(packed(contents | {"extra.txt": b"x"}, manifest))
-    assert "holds more" in refused(packed(contents | {"tiles/0/000000.bin": bytes(8_192)}, manifest))
+    assert "holds more" in refused(packed(contents | {"entries/000002.bin": b"x"}, manifest))
+    assert "holds more" in refused(packed(contents | {"time-tokens/000000.bin": b"x"}, manifest))
+    assert "tiles of level 0" in refused(packed(contents | {"tiles/0/000000.bin": bytes(8_192)}, manifest))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -286,17 +290,180 @@ def test_what_is_compressed_is_refused_so_that_there_is_no_bomb(contents: dict[s
 
 def test_bytes_outside_the_files_are_refused(contents: dict[str, bytes]) -> None:
     raw = packed(contents)
-    assert "not stored plainly" in refused(b"#!/bin/sh\n" + raw)
+    assert "holds more than its files" in refused(b"#!/bin/sh\n" + raw)
+    assert "holds more than its files" in refused(raw + b"x")
     file = io.BytesIO(raw)
     with ZipFile(file, "a") as archive:
         archive.comment = b"hidden"
-    assert "outside its files" in refused(file.getvalue())
+    assert "holds more than its files" in refused(file.getvalue())
     # A central directory that knows nothing of the last file.
-    shorter = packed({name: value for name, value in contents.items() if name != "proofs/range.txt"})
+    shorter = packed({name: value for name, value in contents.items() if name != "proof/000000.bin"})
     start, other = raw.index(b"PK\x01\x02"), shorter.index(b"PK\x01\x02")
     hidden = bytearray(raw[:start] + shorter[other:])
     hidden[-6:-2] = start.to_bytes(4, "little")
     refused(bytes(hidden))
+
+
+def test_every_byte_of_the_zip_but_the_contents_is_fixed(contents: dict[str, bytes]) -> None:
+    """Flags, dates, attributes, extra fields, comments: nothing by which another program would unpack something else."""
+    raw = packed(contents)
+    inside = {raw.index(value) + at for value in contents.values() for at in range(len(value))}
+    assert len(inside) == sum(map(len, contents.values()))
+    for at in sorted(set(range(len(raw))) - inside):
+        changed = bytearray(raw)
+        changed[at] ^= 1 << at % 8
+        for mutant in (bytes(changed), raw[:at], raw[:at] + raw[at + 1 :], raw[:at] + b"\0" + raw[at:]):
+            with pytest.raises((LookupError, ValueError, struct.error)):
+                check_bundle.check(mutant, [VKEY])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        # A link instead of a file; another name for Info-ZIP (0x7075) in the directory; a comment of a file.
+        {"external_attr": 0o120777 << 16},
+        {"extra": b"\x75\x70\x09\x00\x01\0\0\0\0evil"},
+        {"comment": b"hidden"},
+        {"flag_bits": 0x800},
+        {"create_system": 0},
+        {"date_time": (2024, 1, 1, 0, 0, 0)},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_the_directory_says_beside_names_is_refused(contents: dict[str, bytes], change: dict[str, Any]) -> None:
+    file = io.BytesIO(packed(contents))
+    with ZipFile(file, "a") as archive:
+        for name, value in change.items():
+            setattr(archive.getinfo("policy.txt"), name, value)
+        archive._didModify = True  # type: ignore[attr-defined]
+    assert file.getvalue() != packed(contents)
+    assert "holds more than its files" in refused(file.getvalue())
+
+
+def test_a_bundle_too_long_for_a_short_zip_is_proven(
+    journal: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a bound of 40 KB instead of 2 GiB, after which places in the zip are written as longer numbers."""
+    monkeypatch.setattr(check_bundle, "FACTS_A_FILE", 7)
+    short = exported(journal, tmp_path, Whole())
+    for module in (check_bundle, zipfile):
+        monkeypatch.setattr(module, "ZIP64_LIMIT", 40_000)
+    long = exported(journal, tmp_path, Whole())
+    assert unpacked(short) == unpacked(long)
+    assert "facts" in check_bundle.check(long.read_bytes(), [VKEY])[0]
+    assert long.stat().st_size > short.stat().st_size
+    assert "holds more" in refused(short.read_bytes())
+
+
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="another program that unpacks")
+def test_another_program_unpacks_the_same(journal: psycopg.Connection[Any], tmp_path: Path) -> None:
+    path = exported(journal, tmp_path, Range(5, 9))
+    subprocess.run(["unzip", "-q", str(path), "-d", str(tmp_path / "there")], check=True, timeout=60)  # noqa: S607 - any
+    found = {
+        str(each.relative_to(tmp_path / "there")): each.read_bytes()
+        for each in (tmp_path / "there").rglob("*")
+        if each.is_file()
+    }
+    assert found == unpacked(path)
+
+
+def test_signatures_of_others_are_passed_over_and_counted(contents: dict[str, bytes]) -> None:
+    """A witness has a name of its own, and signs something longer; the notary may have a further key."""
+    note = contents["checkpoints/last.note"]
+    text = note.decode().partition("\n\n")[0] + "\n"
+    witness = f"— witness.example {b64encode(bytes(4 + 8 + 64)).decode()}\n".encode()
+    other = OTHER_KEY.sign(text).rpartition("\n\n")[2].encode()
+    mine = note.partition(b"\n\n")[2]
+
+    def checked(signatures: bytes, *keys: str) -> str:
+        files = contents | {"checkpoints/last.note": f"{text}\n".encode() + signatures}
+        files["keys/verifier-keys.txt"] = "".join(f"{key}\n" for key in sorted(keys)).encode()
+        return "\n".join(check_bundle.check(packed(files, json.loads(files["manifest.json"])), list(keys)))
+
+    assert "not given, passed over: 0\n" in checked(mine, VKEY)
+    assert "not given, passed over: 2\n" in checked(witness + mine + other, VKEY)
+    assert "not given, passed over: 1\n" in checked(witness + mine + other, VKEY, str(OTHER_KEY.verifier))
+    raw = b64decode(mine.split(b" ")[2])
+    wrong = f"— {ORIGIN} {b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()}\n".encode()
+    for refused_signatures, reason in (
+        (wrong, "does not fit"),
+        (mine + wrong, "does not fit"),
+        (mine + mine, "or twice"),
+        (witness + other, "is not signed"),
+        (b"", "is not signed"),
+        (mine + b"\n", "unpack|none"),
+        (mine + b"- witness.example AAAAAAAA\n", "none"),
+        (mine + witness[:-1], "none"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            checked(refused_signatures, VKEY)
+
+
+def facts_at(positions: Iterable[int]) -> Iterator[tuple[list[str], bytes, bytes]]:
+    """Facts of which only position and leaf hash matter."""
+    return ((["", str(position)], b"", sha256(b"%d" % position).digest()) for position in positions)
+
+
+def test_the_tree_is_that_of_the_ledger_whatever_is_left_out() -> None:
+    chance = random.Random(6962)  # noqa: S311 - the same trees in every run
+    for size in [*range(1, 40), 255, 256, 257, 300]:
+        leaves = [leaf for _, _, leaf in facts_at(range(1, size + 1))]
+        root = whole_root(leaves)
+        for share in (0.05, 0.5, 0.95, 1):
+            positions = [each for each in range(1, size + 1) if chance.random() < share] or [size]
+            gaps = zip([0, *positions], [*(each - 1 for each in positions), size], strict=True)
+            beside = [whole(leaves[place << h : place + 1 << h]) for gap in gaps for h, place in subtrees(*gap)]
+            last = (ORIGIN, size, root)
+            runs, _, _ = check_bundle.check_tree(proof_file(beside), facts_at(positions), "person", last, {})
+            assert [each for start, end in runs for each in range(start, end + 1)] == positions
+            for changed in (beside[:-1], [*beside, root], [*beside[1:], *beside[:1]]):
+                if changed != beside:
+                    with pytest.raises(ValueError, match=r"lead to the root|more hashes"):
+                        check_bundle.check_tree(proof_file(changed), facts_at(positions), "person", last, {})
+
+
+def proof_file(hashes: list[bytes]) -> dict[str, memoryview]:
+    return {"proof/000000.bin": memoryview(b"".join(hashes))} if hashes else {}
+
+
+def test_tiles_of_every_level_are_compared() -> None:
+    size = 65_536 + 700
+    facts = list(facts_at(range(1, size + 1)))
+    leaves = [leaf for _, _, leaf in facts]
+    last, levels, level = (ORIGIN, size, whole_root(leaves)), [], leaves
+    while level := [b"".join(level[at : at + 256]) for at in range(0, len(level) - 255, 256)]:
+        levels.append(b"".join(level))
+        level = [whole([tile[at : at + 32] for at in range(0, 8_192, 32)]) for tile in level]
+    good = {
+        "tiles/0/000000.bin": levels[0][: 65_536 * 32],
+        "tiles/0/000001.bin": levels[0][65_536 * 32 :],
+        "tiles/1/000000.bin": levels[1],
+    }
+    assert [len(tiles) for tiles in levels] == [258 * 8_192, 8_192]
+
+    def checked(changes: dict[str, bytes]) -> None:
+        files = {name: memoryview(raw) for name, raw in (good | changes).items() if raw}
+        check_bundle.check_tree(files, iter(facts), "whole", last, {})
+        assert not files
+
+    checked({})
+    for name, changed in [
+        ("tiles/0/000000.bin", levels[0][: 65_535 * 32]),
+        ("tiles/0/000001.bin", b""),
+        ("tiles/0/000001.bin", levels[0][65_536 * 32 :] + bytes(32)),
+        ("tiles/1/000000.bin", b""),
+        ("tiles/1/000000.bin", levels[1][:-1] + bytes([levels[1][-1] ^ 1])),
+        ("tiles/2/000000.bin", bytes(8_192)),
+    ]:
+        with pytest.raises(ValueError, match=r"tiles|more hashes"):
+            checked({name: changed})
+
+
+def whole_root(leaves: list[bytes]) -> bytes:
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.add(leaf)
+    return frontier.root
 
 
 def test_another_checker_in_the_bundle_is_not_run_and_is_said(contents: dict[str, bytes], tmp_path: Path) -> None:
@@ -306,7 +473,7 @@ def test_another_checker_in_the_bundle_is_not_run_and_is_said(contents: dict[str
     )
     code, output = check(path, "--key", VKEY)
     assert code == PROVEN
-    assert "carries another check_bundle.py" in output
+    assert "check_bundle.py in the bundle: ANOTHER one" in output
 
 
 def test_facts_that_are_not_what_was_sealed_are_not_exported(database: Database, tmp_path: Path) -> None:
@@ -451,14 +618,14 @@ def test_a_signature_has_one_spelling() -> None:
     assert not taken(public, signature + b"\0", message)
     # y = 1 spelled as P + 1, and x = 0 with a sign: the neutral element, which every verifier must know in one spelling.
     for spelling in ((check_bundle.P + 1).to_bytes(32, "little"), (1 | 1 << 255).to_bytes(32, "little")):
-        with pytest.raises(check_bundle.Broken):
+        with pytest.raises(ValueError, match="in its one spelling"):
             check_bundle.point_of(spelling)
 
 
 def taken(public: bytes, signature: bytes, message: bytes) -> bool:
     try:
         return check_bundle.is_signed(public, signature, message)
-    except check_bundle.Broken:
+    except ValueError:
         return False
 
 

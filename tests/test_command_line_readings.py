@@ -214,6 +214,8 @@ class TestStatus:
         }
         assert all(each["lag_s"] > 0 for each in found["projections"])
         assert f"external PostgreSQL {found['server_version']}; the journal ends at position 13" in output
+        assert (found["sealed"], found["seal_lag"], found["seal_lag_s"] > 0) == (0, 13, True)
+        assert re.search(r"Nothing is sealed; 13 facts wait, the first for [\d.,]+ s\.", output)
         assert re.search(r"control_totals +11 +2 +[\d.]+ +0 +behind", output)
         assert re.search(r"people +11 +2 +[\d.]+ +1 +halted: more than it bears", output)
         assert re.search(r"statements +11 +2 +[\d.]+ +0 +rebuilding, at 4", output)
@@ -224,6 +226,7 @@ class TestStatus:
     ) -> None:
         monkeypatch.setenv("LEDGER_DATABASE_URL", database.url)
         assert "the journal ends at position 0." in shown("status")
+        assert "Nothing is sealed." in shown("status")
         assert shown("status").count("current") == 3
         assert read_json("status")["refusals"] == {}
 

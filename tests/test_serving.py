@@ -15,6 +15,8 @@ import psycopg
 import pytest
 
 from ledger.application import Ledger
+from ledger.domain.notes import VerifierKey, open_receipt
+from ledger.keys import KeyFileUnusable
 from tests.commands import open_account, register
 from tests.programs import PATIENCE_S, Program
 
@@ -105,6 +107,32 @@ def test_it_says_how_to_call_it_and_the_call_works(external: Settings) -> None:
         assert "another" in program.output
         assert program.end() == 0
     assert program.errors == ""
+
+
+def test_its_receipts_are_signed_by_the_key_of_its_data_folder_which_it_made(external: Settings) -> None:
+    folder = Path(external["LEDGER_DATA_FOLDER"])
+    for _ in range(2):
+        with serving(external) as program:
+            address = address_of(program)
+            posted = httpx.post(f"{address}/v1/commands", headers=posters(external), json=CONTRIBUTION).json()
+            found = httpx.get(f"{address}/v1/log/keys").json()
+            assert program.end() == 0
+        key = VerifierKey.parse((folder / "receipt.vkey").read_text())
+        assert (found["receipts"], found["notary"]) == (str(key), None)
+        assert [position for position, _ in open_receipt(posted["receipt"], [key])] == [3]
+    assert (folder / "receipt.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("content", "mode"), [("nothing", 0o600), ("", 0o644)])
+def test_a_receipt_key_that_is_damaged_or_readable_by_others_is_a_wrong_setting(
+    external: Settings, tmp_path: Path, content: str, mode: int
+) -> None:
+    path = tmp_path / "damaged.key"
+    path.write_text(content)
+    path.chmod(mode)
+    with serving({**external, "LEDGER_RECEIPT_KEY": str(path)}) as program:
+        assert program.wait() == 2
+    assert program.errors == f"{path}: {KeyFileUnusable.__doc__}\n"
 
 
 def test_what_it_posted_it_reads(external: Settings) -> None:
