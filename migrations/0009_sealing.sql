@@ -3,8 +3,17 @@
 -- 1. The notary alone inserts; nobody changes or removes.
 -- 2. A tile is full: 256 hashes. What is not full yet is computed from the facts and from the roots of full tiles.
 -- 3. For each size there is at most one checkpoint, and so at most one root.
+-- 4. What could not be sealed is not recorded: a value with a control character, a leaf above 65,535 bytes, a date or moment
+--    that is none.
 
 SET LOCAL ROLE ledger_owner;
+
+ALTER TABLE event ADD CONSTRAINT event_fits_a_leaf CHECK (
+    effective_on BETWEEN '0001-01-01' AND '9999-12-31'
+    AND recorded_at BETWEEN '1970-01-01T00:00:00Z' AND '9999-12-30T00:00:00Z'
+    AND octet_length(array_to_string(tags, ',')) + octet_length(type) + octet_length(command_id) + octet_length(actor) < 65000
+    AND (type || command_id || actor || array_to_string(tags, '')) !~ '[\x01-\x1f\x7f]'
+);
 
 CREATE TABLE tile (
     level smallint NOT NULL CHECK (level BETWEEN 0 AND 7),

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -48,8 +48,9 @@ CHECKPOINTS = b"SELECT size, root, note FROM checkpoint WHERE size > %s AND size
 TILES = b"SELECT index, hashes, root FROM tile WHERE level = %s AND index >= %s AND index < %s ORDER BY index"
 TILE_COUNTS = b"SELECT level, count(*), min(index), max(index) FROM tile GROUP BY level ORDER BY level"
 BEYOND = b"SELECT count(*), min(position) FROM event WHERE position > %s"
+# As text, because a value that was changed may be none that a date can be.
 ROWS = b"""
-SELECT position, type, tags, effective_on, recorded_at, command_id, actor, data
+SELECT position, type, tags, effective_on::text, recorded_at::text, command_id, actor, data
 FROM event
 WHERE position > %s AND position <= %s
 ORDER BY position
@@ -483,9 +484,12 @@ class _Reader:
         found: dict[int, Hash] = {}
         with opened(self._task.url, snapshot=self._task.snapshot) as connection:
             rows = connection.execute(ROWS, (after, until)).fetchall()
-        for position, type_name, tags, effective_on, recorded_at, command_id, actor, data in rows:
+        for position, type_name, tags, day, moment, command_id, actor, data in rows:
             try:
-                text = leaf_text(position, type_name, tags, effective_on, recorded_at, command_id, actor, data)
+                recorded_at = datetime.fromisoformat(moment)
+                text = leaf_text(
+                    position, type_name, tags, date.fromisoformat(day), recorded_at, command_id, actor, data
+                )
             except (LeafUnfit, ValueError) as error:
                 self._add("fact_unfit", position, position, str(error))
                 continue

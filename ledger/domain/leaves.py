@@ -69,7 +69,15 @@ def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
     positions = columns.positions.split(";")
     count, first = len(positions), int(positions[0])
     moments = columns.recorded_at.split(";")
-    spelled_moments, earliest, latest = _moments(moments)
+    days = columns.effective_on.split(";")
+    try:
+        spelled_moments, earliest, latest = _moments(moments)
+        for day in dict.fromkeys(days):
+            date.fromisoformat(day)
+    except TimeFalls:
+        raise
+    except ValueError as error:
+        raise LeafUnfit(f"Positions {first} to {positions[-1]}: {error}") from error
     if int(positions[-1]) - first + 1 != count or sorted(positions, key=int) != positions:
         raise LeafUnfit(f"The positions from {first} to {positions[-1]} do not follow one another.")
     hashes: list[bytes] = []
@@ -85,7 +93,7 @@ def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
             columns.types.split("\x1e"),
             columns.tags.replace("\x1f", "\n").split("\x1e"),
             tag_counts,
-            columns.effective_on.split(";"),
+            days,
             moments,
             columns.command_ids.split("\x1e"),
             columns.actors.split("\x1e"),
