@@ -1,7 +1,8 @@
 """Who read what: the records that every reading of a person's data leaves, to be listed by the auditor.
 
 1. A record stands, committed, before `record` returns; where it cannot be written, `record` raises.
-2. Whatever was asked for can be recorded: what is too long is cut, and what cannot be printed is replaced.
+2. Whatever was asked for can be recorded: what is too long is cut, and what cannot be printed is replaced. What may be
+   personal is replaced by who calls, with NOT_KEPT: the API knows what of a question its caller chose.
 3. The time is the database's. Lists begin with the newest record: a reading that was answered before a list is asked for
    stands in it, and the pages that follow go back in time, where nothing is added.
 """
@@ -25,6 +26,8 @@ MAX_TOKEN_ID_CHARACTERS = 128
 NOT_PRINTABLE = "\N{REPLACEMENT CHARACTER}"
 # The subject of what is about nobody in particular.
 EVERYBODY = "*"
+# What stands for a text that may be personal; not even its digest is kept, which could be guessed.
+NOT_KEPT = "?"
 
 INSERT = b"""
 INSERT INTO access_record (access_id, actor, token_id, action, subject, question, purpose, status)
@@ -131,7 +134,7 @@ def read_records(  # noqa: PLR0913 - each narrows the list by itself
     limit = min(limit, MAX_RECORDS)
     asked: dict[str, Any] = {
         "subject": subject and _printable(subject)[:MAX_CHARACTERS],
-        "actor": actor,
+        "actor": actor and _printable(actor),
         "since": since,
         "until": until,
         "after": after,

@@ -249,6 +249,7 @@ class _Posting:
         row = reading.fetchone()
         assert row is not None
         size, self._now, states, places, known = row
+        self._view.clock = self._now
         self._view.next_position = size + 1
         self._view.memories.update(memory.recalled(self._last_named, states, places, self._addresses))
         for command_id, known_digest, first, last, refusal in known or ():

@@ -1,11 +1,12 @@
 """The checkpoints outside the database: a folder of append-only files, a line for each checkpoint.
 
-A file holds a day in UTC, `2027-01-31.ndjson`. A line is JSON: `checkpoint` (the signed note), `signed_at`, and the roots of the
+A file holds a day in UTC, `2027-01-31.ndjson`, by the notary's clock. A line is JSON: `checkpoint` (the signed note), `signed_at`, and the roots of the
 tiles that became full since the line before, `first_tile` and `tile_roots` in hex: so that whoever rewrites everything inside
 the database can be told not only that, but where.
 
 1. A line is written whole and flushed to the disk, or is no line: what a crash tore is passed over, and never changed.
-2. Nothing is ever overwritten. Let the operating system see to it (`chattr +a`), or copy the folder to where nobody can.
+2. The newest line stands in the file with the latest name: a clock that was once ahead keeps its file in use until then.
+3. Nothing is ever overwritten. Let the operating system see to it (`chattr +a`), or copy the folder to where nobody can.
 """
 
 import json
@@ -20,7 +21,7 @@ from ledger.domain.tree import Hash
 from ledger.keys import flush_folder
 
 PATTERN = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9].ndjson"
-# A line holds at most so many roots of tiles, 67 characters each, and a note.
+# A thousand roots of tiles, 68 characters each, and a note have room; what is longer is no line.
 MAX_LINE_BYTES = 1 << 20
 
 
@@ -52,7 +53,10 @@ class CheckpointFolder:
             ensure_ascii=False,
         )
         self.path.mkdir(parents=True, exist_ok=True)
-        file = self.path / f"{signed_at:%Y-%m-%d}.ndjson"
+        day = f"{signed_at:%Y-%m-%d}.ndjson"
+        file = self.path / max((each.name for each in self.path.glob(PATTERN)), default=day)
+        if file.name < day:
+            file = self.path / day
         is_new = not file.exists()
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
@@ -89,16 +93,18 @@ def _lines_from_end(file: Path) -> Iterator[bytes]:
             end = start
             first, *lines = rest.split(b"\n")
             yield from reversed(lines)
-            rest = first
+            # Cut off, it is no JSON: what is too long to be a line is not gathered.
+            rest = first[:MAX_LINE_BYTES]
         yield rest
 
 
 def _published(line: bytes) -> Published | None:
-    """What a line says, None where it was torn."""
+    """What a line says, None where it was torn or is none of the notary's."""
     try:
         fields = json.loads(line)
-        note = fields["checkpoint"]
+        note = str(fields["checkpoint"])
+        note.encode()  # JSON can spell what is no text.
         roots = [bytes.fromhex(root) for root in fields["tile_roots"]]
         return Published(Checkpoint.parse(note), note, int(fields["first_tile"]), roots)
-    except (ValueError, KeyError, TypeError, NoteInvalid):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, NoteInvalid):
         return None

@@ -5,6 +5,7 @@
 3. What a line means depends on the file alone, so a file sent twice gives the same commands with the same ids.
 4. Yuan become fen exactly, without a float.
 5. A reason never quotes the line's values: they may be personal.
+6. A file does not close the books: who writes one cannot know the trial balance that a closing pins, and no writer checks it.
 """
 
 import csv
@@ -17,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from ledger.domain.commands import ONE, Command
+from ledger.domain.commands import ONE, ClosePeriod, Command
 from ledger.domain.rulebook import PRODUCTS
 
 MAX_LINE_BYTES = 256 * 1024
@@ -145,6 +146,8 @@ class _Lines:
 
 def _command_of_json(line: bytes) -> Command:
     command: Command = ONE.validate_json(line)
+    if isinstance(command, ClosePeriod):
+        raise _Wrong("a file cannot close the books; use `ledger close-period`, which computes the trial balance")
     return command
 
 

@@ -8,13 +8,13 @@
 The connection must speak UTC.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.domain.leaves import LeafUnfit, Leaves, TimeFalls
+from ledger.domain.leaves import Leaves
 from ledger.domain.notes import Checkpoint, InclusionProof, NoteInvalid
 from ledger.domain.tree import (
     TILE_HEIGHT,
@@ -34,9 +34,12 @@ from ledger.domain.tree import (
     verify_inclusion,
     whole,
 )
-from ledger.leaves import read_leaves
+from ledger.leaves import STRETCH, read_leaves
 
 Connection = psycopg.Connection[TupleRow]
+
+# The notary seals no more at once, so a checkpoint outside is never further ahead of the database than this.
+MAX_FACTS: Final = 25 * STRETCH
 
 HEAD = b"SELECT size FROM head"
 LATEST = b"SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1"
@@ -74,10 +77,15 @@ class SealsBroken(RuntimeError):
     """The seals lack what a checkpoint covers, or hold something else: they were changed; run `python -m replay verify`."""
 
 
+class FactsUnfit(ValueError):
+    """Facts that cannot be sealed: one is missing among them, or gives no leaf."""
+
+
 class JournalRestored(RuntimeError):
     """The database lacks what was sealed: an older backup was restored, or facts were changed. Nothing is written.
 
-    Restore the newest backup, and run `python -m replay verify` with the checkpoints that were published.
+    Restore the newest backup, and run `python -m replay verify` with the checkpoints that were published. Or the checkpoint
+    folder is another ledger's: set LEDGER_CHECKPOINT_FOLDER to this one's.
     """
 
 
@@ -167,18 +175,31 @@ def frontier_at(connection: Connection, size: int) -> Frontier:
 
 
 def require_extends(connection: Connection, published: Checkpoint) -> None:
-    """The journal must hold what was published outside the database, before anything is written. Raises JournalRestored."""
+    """The journal must hold what was published outside the database, before anything is written. Raises JournalRestored.
+
+    What is published stands outside before its tiles and its checkpoint are in the database: it may be one step ahead.
+    """
     row = connection.execute(HEAD, prepare=True).fetchone()
     assert row is not None
     if row[0] < published.size:
         raise JournalRestored(
             f"The journal ends at position {row[0]}, but {published.size} facts were sealed. {_joined(JournalRestored)}"
         )
+    sealed = latest(connection)
+    inside = min(sealed.size if sealed else 0, published.size)
+    if published.size - inside > MAX_FACTS:
+        raise JournalRestored(
+            f"{published.size} facts were sealed, but the database holds no checkpoint after {inside}, and the notary never "
+            f"is {MAX_FACTS} ahead. {_joined(JournalRestored)}"
+        )
     try:
-        root = frontier_at(connection, published.size).root
-    except SealsBroken as error:
+        frontier = frontier_at(connection, inside)
+        for leaves in leaves_between(connection, after=inside, until=published.size):
+            for leaf in leaves.hashes:
+                frontier.add(leaf)
+    except (SealsBroken, FactsUnfit) as error:
         raise JournalRestored(f"{error} {_joined(JournalRestored)}") from error
-    if root != published.root:
+    if frontier.root != published.root:
         raise JournalRestored(
             f"The first {published.size} facts do not give the root that was published. {_joined(JournalRestored)}"
         )
@@ -217,7 +238,10 @@ def entries(connection: Connection, index: int, width: int) -> Leaves:
     Raises NotSealed and SealsBroken.
     """
     hashes = tile_hashes(connection, 0, index, width)
-    leaves = _leaves(connection, after=index * TILE_WIDTH, until=index * TILE_WIDTH + width, keep=True)
+    try:
+        leaves = _leaves(connection, after=index * TILE_WIDTH, until=index * TILE_WIDTH + width, keep=True)
+    except FactsUnfit as error:
+        raise SealsBroken(f"{error} {SealsBroken.__doc__}") from error
     if leaves is None or leaves.hashes != hashes:
         raise SealsBroken(SealsBroken.__doc__)
     return leaves
@@ -260,18 +284,46 @@ def _tiles(connection: Connection, widths: dict[tuple[int, int], int]) -> dict[t
 
 
 def partial_tile(connection: Connection, level: int, index: int, width: int) -> list[Hash]:
-    """The first hashes of a tile that is not stored, as many as there are. Raises SealsBroken."""
+    """The first hashes of a tile that is not stored, of roots as many as there are. Raises SealsBroken."""
     first = index * TILE_WIDTH
     if level:
         rows = connection.execute(ROOTS, (level - 1, first, first + width), prepare=True, binary=True)
         return [root for (root,) in rows]
-    leaves = _leaves(connection, after=first, until=first + width)
-    return [] if leaves is None else leaves.hashes
+    try:
+        parts = leaves_between(connection, after=first, until=first + width)
+        return [leaf for leaves in parts for leaf in leaves.hashes]
+    except FactsUnfit as error:
+        raise SealsBroken(f"{error} {SealsBroken.__doc__}") from error
+
+
+def leaves_between(connection: Connection, *, after: int, until: int) -> Iterator[Leaves]:
+    """The leaves after one position and up to another, a stretch at a time, and fewer where their data is large.
+
+    Raises FactsUnfit.
+    """
+    most = STRETCH
+    while after < until:
+        # Stretches end where tiles do.
+        end = min(until, (after // most + 1) * most)
+        try:
+            # An error ends no more than this.
+            with connection.transaction():
+                leaves = _leaves(connection, after=after, until=end)
+        except psycopg.errors.ProgramLimitExceeded as error:
+            # Together they are more than PostgreSQL puts into one answer, 1 GB.
+            if end - after == 1:
+                raise FactsUnfit(f"The fact at position {end} is too large to be read.") from error
+            most = (end - after) // 2
+            continue
+        if leaves is None or leaves.first_position != after + 1 or len(leaves.hashes) != end - after:
+            raise FactsUnfit(f"A position from {after + 1} to {end} is missing.")
+        yield leaves
+        after, most = end, min(2 * most, STRETCH)
 
 
 def _leaves(connection: Connection, *, after: int, until: int, keep: bool = False) -> Leaves | None:
-    """As `read_leaves`. Raises SealsBroken for facts that give no leaves: none such was ever sealed."""
+    """As `read_leaves`. Raises FactsUnfit for whatever gives no leaves."""
     try:
         return read_leaves(connection, after=after, until=until, keep=keep)
-    except (LeafUnfit, TimeFalls) as error:
-        raise SealsBroken(str(error)) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise FactsUnfit(f"Between positions {after + 1} and {until}: {error}") from error

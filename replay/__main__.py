@@ -124,6 +124,8 @@ def _say_verified(found: Verified, outside: Outside | None) -> None:
         say(str(finding))
     if found.more_findings:
         say(f"and {found.more_findings} more")
+    for note in found.notes:
+        say(note)
     earlier = "" if found.read_from == 1 else f" (up to {found.read_from - 1} by an earlier run)"
     say(f"{found.head} facts hashed{earlier}, {found.sealed} of them sealed, root {found.root or 'none'}.")
     copies = "none outside were given" if outside is None else f"{len(outside.roots)} outside"

@@ -70,15 +70,18 @@ LEFT JOIN LATERAL (
 READ_LEAVES = rb"""
 SELECT
     string_agg(position::text, ';' ORDER BY position),
-    string_agg(type, E'\x1e' ORDER BY position),
-    string_agg(array_to_string(tags, E'\x1f'), E'\x1e' ORDER BY position),
-    string_agg(cardinality(tags)::text, ';' ORDER BY position),
-    string_agg(to_char(effective_on, 'YYYY-MM-DD'), ';' ORDER BY position),
-    string_agg(to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00'), ';' ORDER BY position),
-    string_agg(command_id, E'\x1e' ORDER BY position),
-    string_agg(actor, E'\x1e' ORDER BY position),
-    string_agg(octet_length(data)::text, ';' ORDER BY position),
-    string_agg(data, ''::bytea ORDER BY position)
+    string_agg(coalesce(type, E'\x1e\x1e'), E'\x1e' ORDER BY position),
+    string_agg(coalesce(array_to_string(tags, E'\x1f', E'\x1e\x1e'), E'\x1e\x1e'), E'\x1e' ORDER BY position),
+    string_agg(
+        (CASE WHEN coalesce(array_ndims(tags), 1) = 1 THEN coalesce(cardinality(tags), -1) ELSE -1 END)::text,
+        ';' ORDER BY position
+    ),
+    string_agg(coalesce(effective_on::text, 'NULL'), ';' ORDER BY position),
+    string_agg(coalesce(recorded_at::text, 'NULL'), ';' ORDER BY position),
+    string_agg(coalesce(command_id, E'\x1e\x1e'), E'\x1e' ORDER BY position),
+    string_agg(coalesce(actor, E'\x1e\x1e'), E'\x1e' ORDER BY position),
+    string_agg(coalesce(octet_length(data), -1)::text, ';' ORDER BY position),
+    string_agg(coalesce(data, ''), ''::bytea ORDER BY position)
 FROM event
 WHERE position > %s AND position <= %s
 """

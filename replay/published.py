@@ -60,8 +60,10 @@ def _take(found: Outside, line: bytes, trusted: list[VerifierKey], name: str) ->
         fields = json.loads(line)
         note, first, hexes = str(fields["checkpoint"]), int(fields["first_tile"]), list(fields["tile_roots"])
         roots = [bytes.fromhex(each) for each in hexes]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         found.torn += 1
+        if found.torn > MAX_TORN:
+            raise FolderUnreadable(f"{name}: more than {MAX_TORN} lines are torn. {FolderUnreadable.__doc__}") from None
         return
     try:
         checkpoint: Checkpoint = open_checkpoint(note, trusted)
@@ -70,4 +72,7 @@ def _take(found: Outside, line: bytes, trusted: list[VerifierKey], name: str) ->
         return
     if found.roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
         found.contradictions.append(f"{name}: two signed checkpoints of size {checkpoint.size} have different roots")
-    found.tile_roots.update((index, root) for index, root in enumerate(roots, first) if len(root) == HASH_BYTES)
+    for index, root in enumerate(roots, first):
+        # What was said first stays: a later line cannot take it back.
+        if len(root) != HASH_BYTES or found.tile_roots.setdefault(index, root) != root:
+            found.contradictions.append(f"{name}: two lines have different roots of tile {index}")

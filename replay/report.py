@@ -109,7 +109,7 @@ def examine(  # noqa: PLR0913 - each is a choice of the auditor's
         root=verified.root,
         keys=[str(key) for key in keys],
         sections=[_history(verified, outside), _numbers(compared), _books(closes), _doors(drifted)],
-        not_checked=[*not_checked, NOT_WITNESSED, *drifted.notes],
+        not_checked=[*not_checked, *verified.notes, NOT_WITNESSED, *drifted.notes],
     )
 
 

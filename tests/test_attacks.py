@@ -27,7 +27,7 @@ from replay.drift import drift
 from replay.facts import opened
 from replay.published import read_outside
 from replay.receipts import check_receipt
-from replay.verify import Finding, verify
+from replay.verify import verify
 from tests.attacks import as_superuser, fill
 from tests.commands import contribute, open_account, register
 from tests.sealing import auditor_url, leaf_hashes, tiles_of
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from ledger.database import Database, TemporaryServer
     from ledger.settings import Settings
+    from replay.chunks import Finding
 
 WIDEST = 256
 TARGET = 301

@@ -29,6 +29,7 @@ from ledger.domain.calendar import last_day, period_of
 from ledger.domain.commands import AskedAdjustment, ClosePeriod, Command
 from ledger.domain.posters import OPERATOR_NEEDED, Poster
 from ledger.domain.trial_balance import Row, digest
+from ledger.files import post_file
 from ledger.projections.balance_sheet import read_balance_sheet
 from ledger.projector import Projector
 from ledger.rebuilding import rebuild
@@ -42,6 +43,7 @@ from tests.tampering import past_all_guards
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from ledger.database import Database
 
@@ -345,6 +347,17 @@ class TestPosting:
             ({"tree_size": 10}, "CheckpointUnknown"),
             ({"root": "00" * 32}, "CheckpointUnknown"),
             ({"approvers": []}, "ApproverMissing"),
+            ({"actor": "operator:op-1", "approvers": ["operator:OP-1", "user:op-1"]}, "ApproverMissing"),
+            ({"period": "2099-12"}, "PeriodNotOver"),
+            (
+                {
+                    "period": "2099-12",
+                    "decided_at": datetime(2199, 12, 31, 12, tzinfo=UTC),
+                    "effective_on": date(2199, 12, 31),
+                    "trial_balance_sha256": "00" * 32,
+                },
+                "PeriodNotOver",
+            ),
         ],
     )
     def test_a_closing_over_what_is_not_sealed_is_refused(
@@ -366,6 +379,16 @@ class TestPosting:
         assert (outcome.code, outcome.detail) == ("CheckpointTooEarly", {"tree_size": 9, "least_size": 10})
         seal(database)
         assert close(database, ledger).tree_size == 15
+
+    def test_nobody_closes_by_a_file(self, database: Database, ledger: Ledger, tmp_path: Path) -> None:
+        """Not even with all that can be known from outside; the digest of the trial balance is checked by no writer."""
+        seal(database)
+        path = tmp_path / "closing.ndjson"
+        path.write_bytes(closing_of(database).model_dump_json(exclude={"adjustment"}).encode() + b"\n")
+        report = post_file(ledger.post, path, advance=lambda _size: None)
+        assert (report.commands, report.malformed) == (0, 1)
+        assert "ledger close-period" in (tmp_path / "closing.ndjson.malformed.ndjson").read_text(encoding="utf-8")
+        assert len(facts_of(database)) == 9
 
     def test_nobody_closes_by_a_token(self, database: Database, ledger: Ledger) -> None:
         seal(database)

@@ -11,8 +11,9 @@ import pytest
 from ledger.domain.notes import Checkpoint, SigningKey, VerifierKey
 from ledger.domain.tree import Frontier, whole
 from ledger.notary import NotaryFolder, seal_now, verifier_key
+from replay.chunks import CHUNK
 from replay.published import FolderUnreadable, read_outside
-from replay.verify import CHUNK, State, StateMismatch, Verified, verify
+from replay.verify import State, StateMismatch, Verified, verify
 from tests.attacks import as_superuser, fill
 from tests.sealing import auditor_url, leaf_hashes, tiles_of
 from tests.tampering import past_all_guards
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FACTS = 1_000
 CHANGE = "UPDATE {table} SET {change} WHERE {place}"
+UNBOUND = "ALTER TABLE event DROP CONSTRAINT event_fits_a_leaf"
 SET_ACTOR = "UPDATE event SET actor = 'system:other' WHERE position = {}"
 
 
@@ -242,17 +244,72 @@ class TestWhatWasChanged:
         assert {code for code, _, _ in _found(_verify(sealed, own, outside=False))} == {"checkpoint_invalid"}
 
     def test_a_line_end_in_a_value_is_named(self, sealed: Database, own: Settings) -> None:
-        as_superuser(sealed, "UPDATE event SET actor = E'system:a\\nb' WHERE position = 5")
+        as_superuser(sealed, UNBOUND, "UPDATE event SET actor = E'system:a\\nb' WHERE position = 5")
         assert ("fact_unfit", 5, 5) in _found(_verify(sealed, own, outside=False))
 
     def test_values_moved_over_a_line_end_are_not_the_same_leaf(self, sealed: Database, own: Settings) -> None:
         """Two tags joined by a line's end would spell the same lines as two tags."""
-        as_superuser(sealed, "UPDATE event SET tags = ARRAY[E'thing:5\\nthing:6'] WHERE position = 5")
+        as_superuser(sealed, UNBOUND, "UPDATE event SET tags = ARRAY[E'thing:5\\nthing:6'] WHERE position = 5")
         assert ("fact_unfit", 5, 5) in _found(_verify(sealed, own, outside=False))
 
     def test_falling_time_is_named(self, sealed: Database, own: Settings) -> None:
         as_superuser(sealed, "UPDATE event SET recorded_at = '2020-01-01' WHERE position = 450")
         assert ("time_falls", 450, 450) in _found(_verify(sealed, own, outside=False))
+
+
+class TestWhatCannotBeALeaf:
+    """A superuser takes the constraints away and writes what has no leaf, or seems to have that of something else."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "effective_on = '2027-01-31 BC'",
+            "effective_on = 'infinity'",
+            "recorded_at = 'infinity'",
+            "recorded_at = '20270-01-01'",
+            "tags = ARRAY[tags[1] || E'\\x1f' || 'thing:2', NULL]",
+            "tags = ARRAY[tags]",
+            "tags = '{\"\"}'",
+            "tags = NULL",
+            "type = NULL",
+            "type = ''",
+            "actor = E'a\\x1eb'",
+            "command_id = E'a\\x07'",
+            "data = NULL",
+            "tags = ARRAY[repeat('x', 70000)]",
+        ],
+    )
+    def test_it_is_named(self, sealed: Database, own: Settings, change: str) -> None:
+        columns = ("type", "tags", "data", "effective_on", "recorded_at", "command_id", "actor")
+        free = [f"ALTER TABLE event ALTER COLUMN {column} DROP NOT NULL" for column in columns]
+        statement = CHANGE.format(table="event", change=change, place="position = 300")
+        as_superuser(sealed, UNBOUND, *free, statement)
+        assert ("fact_unfit", 300, 300) in _found(_verify(sealed, own, outside=False))
+
+    def test_two_facts_in_the_texts_of_which_one_is_null(self, sealed: Database, own: Settings) -> None:
+        """Joined they would read as before: one holds both types, the other none."""
+        as_superuser(
+            sealed,
+            UNBOUND,
+            "ALTER TABLE event ALTER COLUMN type DROP NOT NULL",
+            "UPDATE event SET type = type || E'\\x1e' || type WHERE position = 300",
+            "UPDATE event SET type = NULL WHERE position = 301",
+        )
+        found = _found(_verify(sealed, own, outside=False))
+        assert {("fact_unfit", 300, 300), ("fact_unfit", 301, 301)} <= found
+
+    def test_positions_before_the_first_are_named(self, sealed: Database, own: Settings) -> None:
+        as_superuser(
+            sealed,
+            "ALTER TABLE event DROP CONSTRAINT event_position_check",
+            "INSERT INTO event SELECT -1, type, data, tags, effective_on, recorded_at, command_id, actor FROM event "
+            "WHERE position = 1",
+        )
+        assert _found(_verify(sealed, own, outside=False)) == {("beyond_head", -1, -1)}
+
+    def test_a_head_far_beyond_the_facts_is_one_finding(self, sealed: Database, own: Settings) -> None:
+        as_superuser(sealed, "UPDATE head SET size = 9000000000000")
+        assert _found(_verify(sealed, own, outside=False)) == {("facts_missing", FACTS + 1, 9_000_000_000_000)}
 
 
 class TestKeysAndCopies:
@@ -298,3 +355,59 @@ def test_the_notary_seals_what_hashing_one_by_one_gives(sealed: Database) -> Non
         for leaf in leaves[:size]:
             frontier.add(leaf)
         assert frontier.root == root
+
+
+class TestWhatStandsOutside:
+    def test_a_checkpoint_removed_in_the_middle_is_missed(self, sealed: Database, own: Settings) -> None:
+        as_superuser(sealed, "DELETE FROM checkpoint WHERE size = 600")
+        assert not _verify(sealed, own, outside=False).findings
+        assert _found(_verify(sealed, own)) == {("checkpoints_removed", 600, 600)}
+
+    def test_a_checkpoint_on_its_way_into_the_database_is_a_note(self, sealed: Database, own: Settings) -> None:
+        """The notary writes outside first."""
+        as_superuser(sealed, "DELETE FROM checkpoint WHERE size = 1000")
+        verified = _verify(sealed, own)
+        assert not verified.findings
+        assert verified.notes == ["The checkpoint of size 1000 was published, and is not in the database yet."]
+
+    def test_a_later_line_takes_nothing_back(self, sealed: Database, own: Settings) -> None:
+        """An old signed note with new tile roots, appended by whoever rewrote the rest."""
+        as_superuser(sealed, SET_ACTOR.format(100))
+        _rewrite_seals(sealed, own)
+        (file,) = own.checkpoint_files.glob("*.ndjson")
+        line = json.loads(file.read_text().splitlines()[0])
+        with psycopg.connect(sealed.admin_url) as connection:
+            roots = [row[0].hex() for row in connection.execute("SELECT root FROM tile WHERE level = 0 ORDER BY index")]
+        with file.open("a") as appending:
+            appending.write(json.dumps(line | {"first_tile": 0, "tile_roots": roots}) + "\n")
+        found = _found(_verify(sealed, own))
+        assert ("tile_differs", 1, 256) in found
+        assert "outside_contradicts" in {code for code, _, _ in found}
+
+    @pytest.mark.parametrize(
+        "line", ["[" * 100_000, '{"checkpoint": 1e999, "first_tile": 1e999, "tile_roots": []}', '"\\ud800"']
+    )
+    def test_a_line_that_is_none_is_passed_over(self, sealed: Database, own: Settings, line: str) -> None:
+        (file,) = own.checkpoint_files.glob("*.ndjson")
+        with file.open("a") as appending:
+            appending.write(line + "\n")
+        assert not _verify(sealed, own).findings
+
+
+def test_a_state_counts_for_the_evidence_it_was_made_with_alone(
+    database: Database, own: Settings, tmp_path: Path
+) -> None:
+    """A chunk to the last fact: again it holds; held against other copies or keys, it is read again."""
+    fill(database, 60_000)
+    fill(database, CHUNK - 60_000)
+    seal_now(database, own)
+    state = tmp_path / "state.json"
+    assert not _verify(database, own, state=state).findings
+    again = _verify(database, own, state=state)
+    assert (again.findings, again.read_from, again.sealed) == ([], CHUNK + 1, CHUNK)
+    assert _verify(database, own, outside=False, state=state).read_from == 1
+    assert not _verify(database, own, state=state).findings
+    note = _key(own).sign(Checkpoint(own.origin, 300, bytes(32)).text())
+    line = json.dumps({"checkpoint": note, "first_tile": 1, "tile_roots": []})
+    (own.checkpoint_files / "2000-01-01.ndjson").write_text(line + "\n")
+    assert "root_differs" in {each.code for each in _verify(database, own, state=state).findings}

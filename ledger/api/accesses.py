@@ -6,13 +6,16 @@
    in which nothing about anybody is given out: the database did not answer, or the reading found that it is about nobody.
 3. The record is on disk before the answer leaves. Where it cannot be written, the caller gets AccessNotRecorded instead of
    the answer, and of the reading's own errors too: that somebody is unknown is also an answer.
-4. The caller says what for. A header names the purpose, else the token does; a token for one purpose is good for no other.
+4. A record stays for ever, so it holds nothing personal that a caller may write into an address: what is not spelled as a
+   name, or holds a resident ID number, is recorded as `?`. But a name that was answered for is the journal's own, as is the
+   cursor of its page: they are recorded as asked, so that it never lacks whose data were given out.
+5. The caller says what for. A header names the purpose, else the token does; a token for one purpose is good for no other.
 """
 
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any, ParamSpec
 
 import psycopg
 from fastapi import FastAPI, Header, Request, Response
@@ -20,9 +23,10 @@ from fastapi.params import Depends
 from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import BaseModel
 
-from ledger.access import EVERYBODY, Access, record
+from ledger.access import EVERYBODY, NOT_KEPT, Access, record
 from ledger.api import handling, policy, problems
 from ledger.api.tokens import PURPOSE, Caller
+from ledger.domain.identifiers import is_keepable
 
 HEADER = "Access-Purpose"
 # What a recorded route may answer because it is.
@@ -99,16 +103,19 @@ def recorded(action: str, *, about: str | None = None) -> Callable[[Reading[Give
         def read_and_record(*args: Given.args, **given: Given.kwargs) -> Response:
             request, asked = given["request"], given.get("asked")
             assert isinstance(request, Request)
-            request.state.subject = EVERYBODY if about is None else given[about]
+            request.state.subject = EVERYBODY if about is None else _kept(given[about])
             try:
                 response = read(*args, **given)
+                if about is not None:
+                    request.state.subject = given[about]
             except psycopg.OperationalError:
                 raise
             except Exception as error:
-                _record(request, action, asked, handling.problem_of(request, error).status)
+                _record(request, action, _question(asked), handling.problem_of(request, error).status)
                 raise
             if request.state.subject is not None:
-                _record(request, action, asked, response.status_code)
+                question = _question(asked) if about is None else _as_asked(asked)
+                _record(request, action, question, response.status_code)
             return response
 
         read_and_record.action = action  # type: ignore[attr-defined]  # What the declaration is known by.
@@ -119,7 +126,7 @@ def recorded(action: str, *, about: str | None = None) -> Callable[[Reading[Give
 
 def name_subject(request: Request, subject: str | None) -> None:
     """Say whom the reading was about, where the address does not; None where it turned out to be about nobody."""
-    request.state.subject = subject
+    request.state.subject = subject if subject in (None, EVERYBODY) else _kept(subject)
 
 
 def action_of(route: RouteContext) -> str | None:
@@ -152,9 +159,23 @@ def _is_declared(route: RouteContext) -> bool:
     return (asks, is_recorded, is_unrecorded) in {(True, True, False), (False, False, True)}
 
 
-def _record(request: Request, action: str, asked: object, status: int) -> None:
+def _kept(asked: object) -> str:
+    """What the record keeps of a text that the caller chose."""
+    return asked if isinstance(asked, str) and is_keepable(asked) else NOT_KEPT
+
+
+def _as_asked(asked: object) -> dict[str, Any]:
+    return asked.model_dump(mode="json", exclude_unset=True) if isinstance(asked, BaseModel) else {}
+
+
+def _question(asked: object) -> dict[str, Any]:
+    """The parameters, without what may be personal; what is no text by itself, such as a date, has only one spelling."""
+    values = _as_asked(asked)
+    return {name: _kept(value) if isinstance(getattr(asked, name), str) else value for name, value in values.items()}
+
+
+def _record(request: Request, action: str, question: dict[str, Any], status: int) -> None:
     caller: Caller = request.state.caller
-    question = asked.model_dump(mode="json", exclude_unset=True) if isinstance(asked, BaseModel) else {}
     subject, purpose = request.state.subject, request.state.purpose
     access = Access(caller.subject, caller.token_id, action, subject, question, purpose, status)
     metrics = request.app.state.metrics

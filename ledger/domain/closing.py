@@ -1,6 +1,7 @@
 """Matter: the books are closed period by period, and what takes effect in a closed one must be declared.
 
-1. Closing a period closes every earlier one, and no period is closed twice or opened again.
+1. Closing a period closes every earlier one, and no period is closed twice or opened again. So none is closed before it is
+   over by the database's clock, whatever the command says of its own time.
 2. A closing pins the tree and the trial balance that cover every fact effective by the period's end: none was recorded
    between the tree's size and the closing.
 3. After it a command that takes effect in a closed period is refused, whatever it is about, unless it declares a
@@ -15,7 +16,7 @@ import msgspec
 from ledger.domain import refusals as r
 from ledger.domain.calendar import beijing_date, last_day, period_of
 from ledger.domain.commands import AskedAdjustment, ClosePeriod, Command
-from ledger.domain.decider import Decision, State, View, envelope, lacks_approvers
+from ledger.domain.decider import Decision, State, View, envelope, lacks_approvers, other_persons
 from ledger.domain.entries import wrong_date
 from ledger.domain.events import Adjustment, Fact, PeriodClosed
 
@@ -50,7 +51,7 @@ def untimely(command: Command, books: State | None) -> r.Refusal | None:
         return r.AdjustmentNotDue(period=period, closed_through=closed_through)
     if adjustment.period != period:
         return r.AdjustmentPeriodWrong(period=period, adjustment_period=adjustment.period)
-    if not set(adjustment.approvers) - {command.actor}:
+    if len(other_persons(adjustment.approvers, command.actor)) < APPROVERS_NEEDED:
         return r.AdjustmentNotApproved(needed=APPROVERS_NEEDED)
     return None
 
@@ -77,7 +78,7 @@ def not_closable(period: str, books: State | None, day: date) -> r.Refusal | Non
 
 def close_period(command: ClosePeriod, view: View) -> Decision:
     """Two persons close a period that is over, over a sealed tree that covers all of it (会计法; cut-off)."""
-    day = min(beijing_date(command.decided_at), command.effective_on)
+    day = min(beijing_date(view.now), beijing_date(command.decided_at), command.effective_on)
     if (refusal := not_closable(command.period, view.books, day) or wrong_date(command)) is not None:
         return refusal
     if lacks_approvers(command, APPROVERS_NEEDED):

@@ -251,7 +251,8 @@ class WithdrawDistinct(Command):
 class ClosePeriod(Command):
     """Close a period, and all before it, over a sealed tree and the trial balance of what it holds.
 
-    `trial_balance_sha256` is of the text of `trial_balance.py`. Takes two persons, and is posted after the period's end.
+    `trial_balance_sha256` is of the text of `trial_balance.py`. Takes two persons, and is posted after the period's end: by
+    `ledger close-period`, which computes the trial balance, never by a token or in a file.
     """
 
     type: Literal["ClosePeriod"] = "ClosePeriod"

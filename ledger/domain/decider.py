@@ -1,12 +1,15 @@
 """What a decision is: a pure function of a command and of what the entities it touches remember.
 
-1. A decider reads nothing but its command and the view; it has no clock, no database and no randomness.
+1. A decider reads nothing but its command and the view; it has no clock, no database and no randomness. What time it is
+   stands in the view, as the rest of what was recalled does.
 2. The view is complete: asking it for a memory that was not recalled raises NotRecalled, never gives an empty answer.
 3. An empty list of facts is an acceptance: the ledger already stands as asked, and nothing new is recorded.
+4. Who approves is as the poster states it. A person who is spelled in two ways is still one person, and no second pair of
+   eyes.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Protocol
 
 from ledger.domain.commands import Command
@@ -25,13 +28,15 @@ class NotRecalled(LookupError):
 class View:
     """The memories recalled under the head lock, by tag; None stands for an entity that nothing is known of."""
 
-    __slots__ = ("facts", "latest", "memories", "next_position", "opening", "roots", "years")
+    __slots__ = ("clock", "facts", "latest", "memories", "next_position", "opening", "roots", "years")
 
     def __init__(self) -> None:
         """Start empty; the application fills in what it recalls and what it decides."""
         self.memories: dict[str, State | None] = {}
         self.facts: dict[int, Fact | None] = {}
         self.next_position = 1
+        # When the batch is recorded, by the database's clock.
+        self.clock: datetime | None = None
         # What the batch itself opens, by source identity, and the years it contributes to: so that what its later
         # commands need can be recalled together, before its first command is decided.
         self.opening: set[str] = set()
@@ -40,6 +45,13 @@ class View:
         # roots of the sealed trees. None where nothing closes one, which is nearly always.
         self.latest: dict[date, int] | None = None
         self.roots: dict[int, bytes | None] = {}
+
+    @property
+    def now(self) -> datetime:
+        """When the facts that are decided will be recorded. What the sender says of time is not to be relied on."""
+        if self.clock is None:
+            raise NotRecalled("now")
+        return self.clock
 
     def account(self, account: str) -> State | None:
         """What the account remembers (`states.AccountState`)."""
@@ -116,6 +128,19 @@ def envelope(command: Command) -> dict[str, Any]:
     }
 
 
+def other_persons(approvers: Iterable[str], actor: str) -> set[str]:
+    """Who of the approvers is not the actor, each person once.
+
+    A person is what stands after the colon, in capitals or not: operator:op-1, operator:OP-1 and user:op-1 are one, because
+    an actor's kind says in which role somebody acts, not who.
+    """
+    return {_person(approver) for approver in approvers} - {_person(actor)}
+
+
+def _person(actor: str) -> str:
+    return actor.partition(":")[2].casefold()
+
+
 def lacks_approvers(command: Any, needed: int) -> bool:
     """Whether fewer than `needed` persons other than the actor approve."""
-    return len(set(command.approvers) - {command.actor}) < needed
+    return len(other_persons(command.approvers, command.actor)) < needed

@@ -4,7 +4,8 @@
 2. A name says what it names: a sid has a colon, a one_id is P and 16 hexadecimal digits, and no new account is spelled so.
 3. A source identity (sid) is a pseudonym: a source key that is or holds a resident ID number, of 18 or of the old 15
    digits, is refused. So is the id of a new account that holds one of 18 digits.
-4. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
+4. What is asked about people is kept only where it is spelled as a name and holds no resident ID number (`is_keepable`).
+5. Every entity a fact or command mentions through a typed identifier is among its tags; nobody writes tags by hand.
 """
 
 import hashlib
@@ -62,6 +63,10 @@ def _names_nobody(text: str) -> str:
     return text
 
 
+def _holds_old_resident_id(text: str) -> bool:
+    return any(_is_day(1900 + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(text))
+
+
 def _is_no_one_id(account: str) -> str:
     if ONE_ID.fullmatch(account):
         message = "an account cannot be named as one_ids are: P and 16 hexadecimal digits"
@@ -71,7 +76,7 @@ def _is_no_one_id(account: str) -> str:
 
 def _pseudonymous(sid: str) -> str:
     key = _names_nobody(sid).partition(":")[2]
-    if any(_is_day(1900 + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(key)):
+    if _holds_old_resident_id(key):
         message = (
             "this may be a 15-digit resident ID number; send the system's own person number,"
             " with a letter before it if it only looks like one"
@@ -82,17 +87,20 @@ def _pseudonymous(sid: str) -> str:
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
-Actor = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,31}:[A-Za-z0-9._-]{1,95}$")]
+ACTOR: Final = r"^[a-z][a-z0-9_-]{0,31}:[A-Za-z0-9._-]{1,95}$"
+Actor = Annotated[str, StringConstraints(pattern=ACTOR)]
 EvidenceRef = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
 OneId = Annotated[str, StringConstraints(pattern=r"^P[0-9A-F]{16}$"), Names("one_id")]
 
+SID: Final = r"^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 Sid = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}:[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"),
+    StringConstraints(pattern=SID),
     AfterValidator(_pseudonymous),
     Names("identity"),
 ]
-AccountId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Names("account")]
+ACCOUNT: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+AccountId = Annotated[str, StringConstraints(pattern=ACCOUNT), Names("account")]
 NewAccountId = Annotated[AccountId, AfterValidator(_names_nobody), AfterValidator(_is_no_one_id)]
 EntryPosition = Annotated[int, Field(strict=True, ge=1, lt=2**53), Names("entry")]
 QuotaId = Annotated[str, Names("quota")]
@@ -107,6 +115,16 @@ BooksId = Annotated[Literal["ledger"], Names("books")]
 BOOKS_TAG: Final = "books:ledger"
 
 QUOTA_RULE = "pp.cap.year"
+
+# A one_id is spelled as an account is.
+_KEEPABLE = re.compile(f"{SID}|{ACCOUNT}|{ACTOR}")
+
+
+def is_keepable(asked: str) -> bool:
+    """Whether a text from outside may be kept as a name: spelled as a sid, one_id, account or actor, no resident ID in it."""
+    if not _KEEPABLE.fullmatch(asked) or _holds_old_resident_id(asked):
+        return False
+    return not any(map(is_resident_id, RESIDENT_ID.findall(asked)))
 
 
 def quota_id(sid: str, year: int) -> str:

@@ -12,7 +12,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import ne
 from typing import Final, NamedTuple
 
 VERSION: Final = "pension-ledger/leaf/v1"
@@ -21,6 +22,10 @@ LEAF_PREFIX: Final = b"\x00"
 # Of a leaf without tags.
 FIXED_LINES: Final = 9
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+CONTROLS: Final = bytes([*range(0x20), 0x7F])
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00")
+NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class LeafUnfit(ValueError):
@@ -30,8 +35,9 @@ class LeafUnfit(ValueError):
 class Columns(NamedTuple):
     """The columns of many events in position order, each as one text with the items parted by a character.
 
-    Numbers, dates and moments are parted by `;`, other texts by U+001E, and the tags of one event by U+001F. Moments are as
-    PostgreSQL writes them in UTC. `datas` is all stored bytes, one after the other.
+    Numbers, dates and moments are parted by `;`, other texts by U+001E, and the tags of one event by U+001F. Dates and moments
+    are as PostgreSQL writes them in ISO and UTC. What is NULL, inside tags too, is U+001E twice, and the number of tags that
+    are no list is -1; so they cannot be passed over. `datas` is all stored bytes, one after the other.
     """
 
     positions: str
@@ -64,30 +70,25 @@ class TimeFalls(ValueError):
 def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
     """The leaves of these events; with `keep`, their texts and data too.
 
-    Raises LeafUnfit where positions do not follow one another or the items cannot be told apart, and TimeFalls.
+    Raises LeafUnfit where positions do not follow one another, or a value cannot stand in a leaf, and TimeFalls.
     """
     positions = columns.positions.split(";")
-    count, first = len(positions), int(positions[0])
-    moments = columns.recorded_at.split(";")
-    days = columns.effective_on.split(";")
-    try:
-        spelled_moments, earliest, latest = _moments(moments)
-        for day in dict.fromkeys(days):
-            date.fromisoformat(day)
-    except TimeFalls:
-        raise
-    except ValueError as error:
-        raise LeafUnfit(f"Positions {first} to {positions[-1]}: {error}") from error
-    if int(positions[-1]) - first + 1 != count or sorted(positions, key=int) != positions:
+    count, first = len(positions), _number(positions[0])
+    if positions != list(map(str, range(first, first + count))):
         raise LeafUnfit(f"The positions from {first} to {positions[-1]} do not follow one another.")
+    moments, days = columns.recorded_at.split(";"), columns.effective_on.split(";")
+    spelled_moments, earliest, latest = _moments(moments)
+    for day in dict.fromkeys(days):
+        read_day(day)
+    _check_items(columns)
+    tag_counts = columns.tag_counts.split(";")
+    lines_with = {each: FIXED_LINES + _number(each) for each in dict.fromkeys(tag_counts)}
     hashes: list[bytes] = []
     texts: list[bytes] = []
     datas: list[bytes] = []
     add, joined, end = hashes.append, columns.datas, 0
-    tag_counts = columns.tag_counts.split(";")
+    unfit = 0
     try:
-        # A line's end inside a value would let two events have one leaf.
-        lines_with = {count: FIXED_LINES + int(count) for count in dict.fromkeys(tag_counts)}
         for position, type_name, tags, tag_count, effective_on, recorded_at, command_id, actor, length in zip(
             positions,
             columns.types.split("\x1e"),
@@ -102,30 +103,74 @@ def leaves_of(columns: Columns, *, keep: bool = False) -> Leaves:
         ):
             start, end = end, end + length
             data = joined[start:end]
+            lines = f"{tags}\n" if tags else ""
             text = (
-                f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{tags}\n{effective_on}\n"
-                f"{spelled_moments[recorded_at]}\n{command_id}\n{actor}\n{sha256(data).hexdigest()}\n"
-                if tags
-                else f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{effective_on}\n"
+                f"\0pension-ledger/leaf/v1\n{position}\n{type_name}\n{tag_count}\n{lines}{effective_on}\n"
                 f"{spelled_moments[recorded_at]}\n{command_id}\n{actor}\n{sha256(data).hexdigest()}\n"
             )
-            if text.count("\n") != lines_with[tag_count]:
-                raise LeafUnfit(f"A value at position {position} holds a control character.")
             leaf = text.encode()
+            # There are as many tags as are counted: else two lists could have one leaf.
+            if text.count("\n") != lines_with[tag_count] or len(leaf) > MAX_BYTES + 1:
+                unfit = unfit or int(position)
             add(sha256(leaf).digest())
             if keep:
                 texts.append(leaf[1:])
                 datas.append(data)
     except ValueError as error:
         raise LeafUnfit(f"Positions {first} to {positions[-1]}: {error}") from error
+    if unfit or end != len(joined):
+        raise LeafUnfit(f"A value at position {unfit or first} or after it cannot stand in a leaf.")
     return Leaves(first, hashes, texts, datas, earliest, latest)
 
 
+def _check_items(columns: Columns) -> None:
+    """No control character but those that part the items, nothing that is NULL, no empty type or tag. Raises LeafUnfit."""
+    parted = f"\x1e{columns.tags}\x1e"
+    tags = parted.encode()
+    if (
+        "-" in columns.lengths
+        or "\x1e\x1e" in f"\x1e{columns.types}\x1e"
+        or any(empty in parted for empty in ("\x1f\x1f", "\x1e\x1f", "\x1f\x1e"))
+        or len(tags) - len(tags.translate(None, CONTROLS)) != tags.count(b"\x1e") + tags.count(b"\x1f")
+        or any(
+            len(each) - len(each.translate(None, CONTROLS)) != each.count(b"\x1e")
+            for each in (columns.types.encode(), columns.command_ids.encode(), columns.actors.encode())
+        )
+    ):
+        raise LeafUnfit("A value is NULL or empty, or holds a control character.")
+
+
+def read_day(written: str) -> date:
+    """A date as PostgreSQL writes it. Raises LeafUnfit for what none can be, and for one before Christ."""
+    if DAY.fullmatch(written):
+        try:
+            return date.fromisoformat(written)
+        except ValueError:
+            pass
+    raise LeafUnfit(f"{written[:40]!a} is no date that a leaf can hold.")
+
+
+def read_moment(written: str) -> datetime:
+    """A moment as PostgreSQL writes it in UTC. Raises LeafUnfit."""
+    if MOMENT.fullmatch(written):
+        try:
+            return datetime.fromisoformat(written)
+        except ValueError:
+            pass
+    raise LeafUnfit(f"{written[:40]!a} is no moment that a leaf can hold.")
+
+
+def _number(written: str) -> int:
+    if NUMBER.fullmatch(written):
+        return int(written)
+    raise LeafUnfit(f"{written[:40]!a} is no number that a leaf can hold.")
+
+
 def _moments(written: Sequence[str]) -> tuple[dict[str, str], datetime, datetime]:
-    """How a leaf spells each of them, and the first and last. Many facts share one. Raises TimeFalls."""
-    parsed = {each: datetime.fromisoformat(each) for each in dict.fromkeys(written)}
+    """How a leaf spells each of them, and the first and last. Many facts share one. Raises LeafUnfit and TimeFalls."""
+    parsed = {each: read_moment(each) for each in dict.fromkeys(written)}
     in_order = list(parsed.values())
-    changes = 1 + sum(one is not other and one != other for one, other in pairwise(written))
+    changes = 1 + sum(map(ne, written, islice(written, 1, None)))
     if changes != len(in_order) or any(later < earlier for earlier, later in pairwise(in_order)):
         raise TimeFalls(TimeFalls.__doc__)
     return {each: moment(at) for each, at in parsed.items()}, in_order[0], in_order[-1]
@@ -145,6 +190,8 @@ def leaf_text(  # noqa: PLR0913 - a leaf has this many lines
     text = spelled(position, type_name, tags, effective_on.isoformat(), moment(recorded_at), command_id, actor, data)
     if any(map(CONTROL.search, (type_name, *tags, command_id, actor))) or len(text) > MAX_BYTES:
         raise LeafUnfit(LeafUnfit.__doc__)
+    if not type_name or not all(tags):
+        raise LeafUnfit("A type or tag is empty.")
     return text
 
 

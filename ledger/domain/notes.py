@@ -27,7 +27,8 @@ KEY_ID_BYTES: Final = 4
 SIGNATURE_BYTES: Final = 64
 PRIVATE: Final = "PRIVATE+KEY"
 DASH: Final = "— "
-NAME = re.compile(r"[^\s+\x00-\x1f\x7f]{1,128}")
+NAME = re.compile(r"[^\s+\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+HALF = re.compile(r"[\ud800-\udfff]")
 NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
 # A receipt over ten thousand commands has sixty characters for each of their facts.
 MAX_NOTE_CHARACTERS: Final = 16_000_000
@@ -138,6 +139,8 @@ def open_note(note: str, keys: Iterable[VerifierKey]) -> str:
     """The text of a note that at least one of the keys signed. Raises NoteInvalid."""
     text, empty, rest = note.rpartition("\n\n")
     lines = rest.split("\n")
+    if HALF.search(note):
+        raise NoteInvalid("The note holds half a character.")
     if len(note) > MAX_NOTE_CHARACTERS or not empty or lines.pop() or not 0 < len(lines) <= MAX_SIGNATURES:
         raise NoteInvalid("This is no signed note.")
     known = {(key.name, key.key_id): key for key in keys}

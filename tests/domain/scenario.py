@@ -2,12 +2,15 @@
 
 1. The past is filtered by the boundary: a decision sees what the command's own tags and its matter's `needs` name, and
    nothing else. A `needs` that forgets a memory fails here as NotRecalled.
-2. Nothing is mocked: the domain's own functions fold the past and apply the decision.
+2. The clock stands still, at `NOW`, where the books are not given another.
+3. Nothing is mocked: the domain's own functions fold the past and apply the decision.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple, Self
 
+from ledger.domain.calendar import BEIJING
 from ledger.domain.catalogue import MATTERS, apply, decide
 from ledger.domain.closing import REFUSED_OF_ALL
 from ledger.domain.commands import ClosePeriod, Command, ReverseEntry
@@ -20,6 +23,7 @@ from ledger.domain.sheet import BalanceSheet, balance_sheet
 from ledger.domain.states import fold_fact, remembers
 
 MAX_RECALL_ROUNDS = 6
+NOW = datetime(2026, 11, 22, 10, 1, tzinfo=BEIJING)
 
 Past = Command | Fact | Checkpoint
 
@@ -32,11 +36,13 @@ class Books:
         self.memories: dict[str, State] = {}
         self.facts: list[Fact] = []
         self.sealed: dict[int, bytes] = {}
+        self.now = NOW
 
     def recall(self, command: Command) -> View:
         """The view that the boundary of this command allows, recalled in rounds as `Ledger.post` does."""
         view = View()
         view.next_position = len(self.facts) + 1
+        view.clock = self.now
         self._load(view, (BOOKS_TAG, *(tag for tag in tags_of(command) if remembers(tag))))
         if isinstance(command, ClosePeriod):
             view.roots[command.tree_size] = self.sealed.get(command.tree_size)

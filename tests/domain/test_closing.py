@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 from random import Random
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from pydantic import ValidationError
@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from ledger.domain import events as e
 from ledger.domain import refusals as r
 from ledger.domain.calendar import last_day, period_of
+from ledger.domain.catalogue import MATTERS, decide
 from ledger.domain.closing import REFUSED_OF_ALL
-from ledger.domain.commands import COMMANDS, ONE, AskedAdjustment, Command, PostContribution, digest
+from ledger.domain.commands import COMMANDS, ONE, AskedAdjustment, AskedLink, Command, PostContribution, digest
+from ledger.domain.decider import NotRecalled, lacks_approvers, other_persons
 from ledger.domain.lines import Recorded
 from ledger.domain.notes import Checkpoint
 from ledger.domain.postings import EXTERNAL
@@ -96,6 +98,32 @@ class TestClosing:
         fields = {"effective_on": date(2026, 3, 1), "decided_at": datetime(2026, 2, 28, 16, tzinfo=UTC)}
         given(*OPENED, SEALED).when(CLOSING.model_copy(update=fields)).then(such(e.PeriodClosed))
 
+    @pytest.mark.parametrize("period", ["2026-11", "2099-12"])
+    def test_a_period_is_not_over_because_the_command_says_so(self, period: str) -> None:
+        """A command of the year 2199 would close the books for good; the database's clock is asked too."""
+        on = "2199-12-31"
+        misdated = close_period(period, tree_size=2, root=ROOT.hex(), on=on).model_copy(
+            update={"decided_at": datetime(2199, 12, 31, 12, tzinfo=UTC)}
+        )
+        given(*OPENED, SEALED).when(misdated).refused(r.PeriodNotOver, last_day=last_day(period).isoformat())
+
+    @pytest.mark.parametrize(
+        ("now", "is_over"),
+        [(datetime(2026, 2, 28, 15, 59, 59, tzinfo=UTC), False), (datetime(2026, 2, 28, 16, tzinfo=UTC), True)],
+    )
+    def test_by_the_clock_too_it_is_over_in_the_first_moment_after_in_china(
+        self, now: datetime, *, is_over: bool
+    ) -> None:
+        scenario = given(*OPENED, SEALED)
+        scenario.books.now = now
+        assert isinstance(scenario.when(CLOSING).decision, list) == is_over
+
+    def test_without_a_clock_nothing_is_closed(self) -> None:
+        view = given(*OPENED, SEALED).books.recall(CLOSING)
+        view.clock = None
+        with pytest.raises(NotRecalled):
+            decide(CLOSING, view)
+
     def test_a_tree_larger_than_the_journal_is_no_tree_of_it(self) -> None:
         beyond = close_period("2026-02", tree_size=3, root=ROOT.hex())
         given(*OPENED, Checkpoint(ORIGIN, 3, ROOT)).when(beyond).refused(r.CheckpointUnknown, tree_size=3)
@@ -161,7 +189,7 @@ class TestClosedPeriod:
             r.AdjustmentPeriodWrong, period="2026-02", adjustment_period="2026-01"
         )
 
-    @pytest.mark.parametrize("approvers", [[], ["system:core"]])
+    @pytest.mark.parametrize("approvers", [[], ["system:core"], ["system:CORE", "user:core"]])
     def test_it_takes_two_persons(self, approvers: list[str]) -> None:
         given(*CLOSED).when(adjusted(contribute("EA-1", employee=1, on=LATE), approvers=approvers)).refused(
             r.AdjustmentNotApproved, needed=1
@@ -215,6 +243,69 @@ class TestClosedPeriod:
                 assert is_closed == (covered and period > closed_through)
                 closed_through = period if is_closed else closed_through
         assert closed_through
+
+
+class TestDates:
+    """Invariant 3 looks at `effective_on` alone, so no other date may say when something takes effect."""
+
+    def test_no_command_has_a_further_date_but_the_day_an_account_was_opened(self) -> None:
+        dated = {
+            (name, field)
+            for name, command in COMMANDS.items()
+            for field, hint in get_type_hints(command).items()
+            if "datetime" in str(hint).lower() and field not in Command.model_fields
+        }
+        assert dated == {("OpenAccount", "opened_on")}
+        models = (AskedLink, AskedAdjustment)
+        assert not any("datetime" in str(get_type_hints(each)).lower() for each in models)
+
+    def test_what_follows_takes_effect_when_the_command_does(self) -> None:
+        for case in CASES:
+            decision = given(*case.past).when(case.command).decision
+            assert isinstance(decision, list)
+            for fact in decision:
+                days = {fact.effective_on, *(link.effective_from for link in getattr(fact, "links", ()))}
+                assert days == {case.command.effective_on}
+
+    def test_the_day_an_account_was_opened_may_lie_in_a_closed_period(self) -> None:
+        """It moves no money: an empty account is there from then on."""
+        opening = open_account("EA-2", "hr:1", EA)
+        late = opening.model_copy(update={"effective_on": date(2026, 3, 1)})
+        given(*CLOSED).when(late).then(such(e.AccountOpened, opened_on=date(2024, 6, 3), adjustment=None))
+
+
+class TestTwoPersons:
+    """Invariant 4 of ledger/domain/decider.py."""
+
+    @pytest.mark.parametrize(
+        ("approvers", "persons"),
+        [
+            ([], 0),
+            (["operator:op-1"], 0),
+            (["operator:OP-1"], 0),
+            (["user:op-1"], 0),
+            (["user:Op-1", "operator:op-1"], 0),
+            (["operator:op-2"], 1),
+            (["user:op-2", "operator:OP-2", "user:op-1"], 1),
+            (["user:op-2", "user:op-3"], 2),
+        ],
+    )
+    def test_a_person_in_another_spelling_is_no_other_person(self, approvers: list[str], persons: int) -> None:
+        assert len(other_persons(approvers, "operator:op-1")) == persons
+        command = CLOSING.model_copy(update={"actor": "operator:op-1", "approvers": approvers})
+        for needed in (1, 2):
+            assert lacks_approvers(command, needed) == (persons < needed)
+        outcome = given(*OPENED, SEALED).when(command)
+        assert isinstance(outcome.decision, list) == (persons >= 1)
+
+    @pytest.mark.parametrize(
+        "case", [case for case in CASES if r.ApproverMissing in MATTERS[type(case.command)].refuses]
+    )
+    def test_nobody_approves_himself_whatever_it_takes_two_for(self, case: Case) -> None:
+        alone = {"actor": "operator:op-1", "approvers": ["user:OP-1"]}
+        outcome = given(*case.past).when(case.command.model_copy(update=alone))
+        needed = given(*case.past).when(case.command.model_copy(update={"approvers": []}))
+        assert (type(outcome.decision) is r.ApproverMissing) == (type(needed.decision) is r.ApproverMissing)
 
 
 class TestDigest:
