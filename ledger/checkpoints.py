@@ -1,8 +1,8 @@
 """The checkpoints outside the database: a folder of append-only files, a line for each checkpoint.
 
-A file holds a day in UTC, `2027-01-31.ndjson`, by the notary's clock. A line is JSON: `checkpoint` (the signed note), `signed_at`, and the roots of the
-tiles that became full since the line before, `first_tile` and `tile_roots` in hex: so that whoever rewrites everything inside
-the database can be told not only that, but where.
+A file holds a day in UTC by the notary's clock, `2027-01-31.ndjson`. A line is JSON: `checkpoint` (the signed note), `signed_at`,
+and the roots of the tiles that became full since the line before, `first_tile` and `tile_roots` in hex: so that whoever
+rewrites everything inside the database can be told not only that, but where.
 
 1. A line is written whole and flushed to the disk, or is no line: what a crash tore is passed over, and never changed.
 2. The newest line stands in the file with the latest name: a clock that was once ahead keeps its file in use until then.

@@ -168,14 +168,14 @@ class Notary:
         try:
             frontier = frontier_at(connection, size)
             open_tiles = _open_tiles(connection, size)
-            outside = self._read_outside()
-            root_outside = frontier_at(connection, outside.size).root if outside and outside.size <= size else None
+            copied = self._read_outside()
+            root_copied = frontier_at(connection, copied.size).root if copied and copied.size <= size else None
         except SealsBroken as error:
             raise SealRefused(f"Up to position {size}: {error}") from error
         if published is not None and frontier.root != published.root:
             raise SealRefused(f"Tiles and facts up to position {size} do not give the root that was signed.")
-        if outside and root_outside not in (None, outside.root):
-            raise SealRefused(f"{self._outside.path} holds another root of size {outside.size} than the journal gives.")
+        if copied and root_copied not in (None, copied.root):
+            raise SealRefused(f"{outside.path} holds another root of size {copied.size} than the journal gives.")
         self._tiler = Tiler(frontier, open_tiles)
         if size:
             self._last_recorded_at = self._recorded_at(size)
@@ -196,7 +196,6 @@ class Notary:
             self._connection.rollback()
             self.delay_s = 0.0
             return 0
-        self.delay_s = (self._clock - self._recorded_at(before + 1)).total_seconds()
         self._read(until)
         self._require_alone()
         checkpoint = Checkpoint(self._key.verifier.name, until, self._tiler.frontier.root)
@@ -288,8 +287,11 @@ class Notary:
 
     def _read(self, until: int) -> None:
         """Extend the tree. Raises SealRefused."""
+        first = self.size + 1
         try:
             for leaves in leaves_between(self._connection, after=self.size, until=until):
+                if leaves.first_position == first:
+                    self.delay_s = (self._clock - leaves.first_recorded_at).total_seconds()
                 if self._last_recorded_at is not None and leaves.first_recorded_at < self._last_recorded_at:
                     raise SealRefused(f"recorded_at falls at position {leaves.first_position}.")
                 self._last_recorded_at = leaves.last_recorded_at

@@ -4,6 +4,7 @@
 -- 2. ledger_notary reads the journal and writes seals, and nothing else.
 -- 3. ledger_auditor reads everything and writes nothing.
 -- 4. ledger_reader reads what is derived, for reports: neither facts nor commands.
+-- 5. Nobody writes large objects, which belong to no table and so to no grant of ours.
 
 DO $roles$
 DECLARE
@@ -31,6 +32,24 @@ BEGIN
     );
 END
 $roles$;
+
+-- The system's functions are a superuser's to take away. Where the administrator is none, the drift check reports them.
+DO $large_objects$
+DECLARE
+    function_name regprocedure;
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+    FOR function_name IN
+        SELECT oid
+        FROM pg_proc
+        WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^(lo_|loread$|lowrite$)'
+    LOOP
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', function_name);
+    END LOOP;
+END
+$large_objects$;
 
 GRANT USAGE ON SCHEMA public TO ledger_notary, ledger_auditor, ledger_reader;
 

@@ -1,7 +1,8 @@
 -- The guards of the guards: nobody below a superuser changes what protects the journal.
 --
 -- 1. The guard functions belong to ledger_guard, so the owner of the tables cannot replace them.
--- 2. The head only rises: its size and its time never fall, and its one row is neither added to nor removed.
+-- 2. The head only rises: its size and its time never fall, and its one row is neither added to nor removed. It rises no higher
+--    than the journal and the clock: what could not fall again would stop every further append.
 -- 3. No statement rewrites a protected table, and none ends with one that differs from what stands in guarded.
 -- 4. The owner of the tables adds neither facts nor seals.
 --
@@ -24,13 +25,72 @@ $body$;
 
 COMMENT ON FUNCTION refuse_fall() IS 'Guard of the head: refuses INSERT, DELETE, TRUNCATE, and any UPDATE that lowers it.';
 
--- The condition is all that an ordinary posting pays: the function is called only to refuse. After the update, so that
--- no other trigger changes the row behind the condition.
+CREATE FUNCTION refuse_time_ahead() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $body$
+BEGIN
+    RAISE EXCEPTION USING
+        ERRCODE = 'check_violation',
+        CONSTRAINT = 'event_time_not_ahead',
+        MESSAGE = format('recorded_at %s of the head lies after the database clock', NEW.recorded_at),
+        TABLE = TG_TABLE_NAME;
+END
+$body$;
+
+COMMENT ON FUNCTION refuse_time_ahead() IS 'Guard of the head: refuses any UPDATE that raises its time above the clock.';
+
+CREATE FUNCTION check_head() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $body$
+DECLARE
+    head_size bigint;
+    head_recorded_at timestamptz;
+    fact_recorded_at timestamptz;
+BEGIN
+    SELECT h.size, h.recorded_at, e.recorded_at
+    INTO head_size, head_recorded_at, fact_recorded_at
+    FROM head AS h
+    LEFT JOIN event AS e ON e.position = h.size;
+
+    IF head_size > 0 AND (fact_recorded_at <= head_recorded_at) IS NOT TRUE THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'check_violation',
+            CONSTRAINT = TG_NAME,
+            MESSAGE = format('the head says %s facts until %s, but the fact there is of %s',
+                head_size, head_recorded_at, coalesce(fact_recorded_at::text, 'no time, for there is none')),
+            TABLE = TG_TABLE_NAME;
+    END IF;
+
+    RETURN NULL;
+END
+$body$;
+
+COMMENT ON FUNCTION check_head() IS 'Guard of the head, at commit: the last fact stands where it says, and no later than it says.';
+
+-- The conditions are all that an ordinary posting pays: the functions are called only to refuse. After the update, so that
+-- no other trigger changes the row behind the condition. The clock matters only where the time rises: a head that the clock
+-- fell behind may stay.
 CREATE TRIGGER refuse_fall
 AFTER UPDATE ON head
 FOR EACH ROW
 WHEN (NEW.size < OLD.size OR NEW.recorded_at < OLD.recorded_at)
 EXECUTE FUNCTION refuse_fall();
+
+CREATE TRIGGER refuse_time_ahead
+AFTER UPDATE ON head
+FOR EACH ROW
+WHEN (NEW.recorded_at > OLD.recorded_at AND NEW.recorded_at > clock_timestamp())
+EXECUTE FUNCTION refuse_time_ahead();
+
+-- At commit, because the facts are inserted after the head is raised.
+CREATE CONSTRAINT TRIGGER head_ends_at_a_fact
+AFTER UPDATE ON head
+DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW
+WHEN (NEW.size <> OLD.size)
+EXECUTE FUNCTION check_head();
 
 CREATE TRIGGER refuse_change
 BEFORE INSERT OR DELETE ON head
@@ -43,7 +103,9 @@ FOR EACH STATEMENT
 EXECUTE FUNCTION refuse_fall();
 
 ALTER TABLE head
+    ENABLE ALWAYS TRIGGER head_ends_at_a_fact,
     ENABLE ALWAYS TRIGGER refuse_fall,
+    ENABLE ALWAYS TRIGGER refuse_time_ahead,
     ENABLE ALWAYS TRIGGER refuse_change,
     ENABLE ALWAYS TRIGGER refuse_truncate;
 
@@ -209,7 +271,9 @@ COMMENT ON FUNCTION refuse_rewrite() IS 'Before a statement rewrites a table: re
 -- Who owns a table may insert into it unless that is taken away; to give it back to himself is then a change of grants.
 REVOKE INSERT ON access_record, checkpoint, command, event, event_tag, reused_command, tile FROM ledger_owner;
 
-REVOKE EXECUTE ON FUNCTION refuse_fall(), standing_guards(text[]), check_guards(), refuse_rewrite() FROM PUBLIC;
+REVOKE EXECUTE
+    ON FUNCTION refuse_fall(), refuse_time_ahead(), check_head(), standing_guards(text[]), check_guards(), refuse_rewrite()
+    FROM PUBLIC;
 GRANT SELECT ON guarded TO ledger_auditor;
 
 SET LOCAL ROLE NONE;
@@ -228,6 +292,8 @@ BEGIN
     ALTER FUNCTION refuse_change() OWNER TO ledger_guard;
     ALTER FUNCTION check_new_facts() OWNER TO ledger_guard;
     ALTER FUNCTION refuse_fall() OWNER TO ledger_guard;
+    ALTER FUNCTION refuse_time_ahead() OWNER TO ledger_guard;
+    ALTER FUNCTION check_head() OWNER TO ledger_guard;
     ALTER FUNCTION standing_guards(text[]) OWNER TO ledger_guard;
     ALTER FUNCTION check_guards() OWNER TO ledger_guard;
     ALTER FUNCTION refuse_rewrite() OWNER TO ledger_guard;

@@ -8,8 +8,7 @@
    was falsely linked with her and is parted again is not of her.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from mmap import ACCESS_READ, mmap
@@ -23,6 +22,7 @@ from psycopg.rows import TupleRow
 from ledger.domain.events import (
     AccountOpened,
     Fact,
+    FactUnreadable,
     IdentitiesLinked,
     IdentitiesMerged,
     IdentitiesUnmerged,
@@ -34,6 +34,8 @@ from ledger.domain.notes import VerifierKey, open_checkpoint
 from ledger.domain.tree import HASH_BYTES, TILE_WIDTH, full_tiles, subtrees
 from replay import check_bundle
 from replay.hashes import Hashes, NotSealed, Sealed, SealsBroken, read_chosen, read_leaves, sealed
+from replay.sheets import NAME
+from replay.unfinished import unfinished_file
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -48,7 +50,7 @@ LINKING: Final = ["IdentitiesLinked", "IdentitiesMerged", "IdentitiesUnmerged"]
 READ_TILES = b"SELECT hashes FROM tile WHERE level = %s AND index >= %s AND index < %s ORDER BY index"
 READ_EARLIER = b"SELECT size, note FROM checkpoint WHERE size > %s AND size < %s ORDER BY size LIMIT %s"
 READ_MENTIONS = b"""
-SELECT event.type, event.data
+SELECT event.position, event.type, event.data
 FROM event_tag
 JOIN event USING (position)
 WHERE event_tag.tag = %s AND event_tag.position <= %s AND event.type = ANY (%s)
@@ -110,7 +112,9 @@ class ExportImpossible(ValueError):
 
 
 def members_of(connection: Connection, name: str, *, size: int) -> Members:
-    """Whose identity, one_id or account this is, by the facts up to a size. Raises ExportImpossible."""
+    """Whose identity, one_id or account this is, by the facts up to a size. Raises ExportImpossible and SealsBroken."""
+    if not NAME.fullmatch(name):
+        raise ExportImpossible(f"{name} is no name of an identity, one_id or account.")
     sid = name
     if ":" not in name:
         kind, fact_type = (
@@ -141,9 +145,17 @@ def members_of(connection: Connection, name: str, *, size: int) -> Members:
 def _mentions(
     connection: Connection, tag: str, size: int, types: list[str], *, limit: int = MAX_PERSON_FACTS
 ) -> list[Fact]:
-    """The facts of these types that mention an entity, the last one first."""
+    """The facts of these types that mention an entity, the last one first. Raises SealsBroken."""
     rows = connection.execute(READ_MENTIONS, (tag, size, types, limit)).fetchall()
-    return [decode(type_name, data) for type_name, data in rows]
+    found = []
+    for position, type_name, data in rows:
+        try:
+            found.append(decode(type_name, data))
+        except FactUnreadable as error:
+            raise SealsBroken(
+                f"The fact at position {position}, about {tag}, cannot be read ({error}). {SealsBroken.__doc__}"
+            ) from error
+    return found
 
 
 def export(  # noqa: PLR0913 - what is asked is passed, and nothing is defaulted but the checkpoint
@@ -162,9 +174,7 @@ def export(  # noqa: PLR0913 - what is asked is passed, and nothing is defaulted
     """
     checkpoint = sealed(connection, size=size)
     open_checkpoint(checkpoint.note, keys)
-    if path.exists():
-        raise FileExistsError(f"{path} is there already; a bundle is not written over another file.")
-    with _unfinished(path) as unfinished:
+    with unfinished_file(path) as unfinished:
         with ZipFile(unfinished, "x", ZIP_STORED) as archive:
             facts = _Writer(connection, archive, checkpoint, progress).write(asked, keys)
         digest = _proven(unfinished, keys)
@@ -180,18 +190,6 @@ def _proven(path: Path, keys: Sequence[VerifierKey]) -> str:
     except (LookupError, TypeError, ValueError) as error:
         raise SealsBroken(f"The bundle would not hold: {error} {SealsBroken.__doc__}") from error
     return sha256(zipped).hexdigest()
-
-
-@contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
-    """Where to write until all is well; nothing is left of it otherwise."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        yield unfinished
-        unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class _Writer:

@@ -61,6 +61,12 @@ WITH member AS (
     ) AS s
     CROSS JOIN LATERAL aclexplode(s.acl) AS g
     JOIN pg_roles AS r ON r.oid = g.grantee AND r.rolname ~ '^ledger_'
+    UNION ALL
+    -- What everybody has from the system, and was taken away: with it large objects are written.
+    SELECT p.oid::regprocedure::text, g.grantee, g.privilege_type, g.is_grantable
+    FROM pg_proc AS p
+    CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS g
+    WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname ~ '^(lo_|loread$|lowrite$)' AND g.grantee = 0
 ), item (kind, name, description) AS (
     SELECT 'schema', n.nspname::text, 'owner ' || n.nspowner::regrole::text
     FROM pg_namespace AS n

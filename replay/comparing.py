@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from replay.differences import MAX_DIFFERENCES, Differences
-from replay.facts import Connection, HistoryBroken, exported, head, opened, settle
+from replay.facts import DOES_NOT_FOLLOW, Connection, HistoryBroken, exported, head, opened, settle
 from replay.indexes import compare_indexes
 from replay.people import PEOPLE, compare_people
 from replay.projections import CONTROL_TOTALS, SPAN, STATEMENTS, Books, Said, Slot, add_up
@@ -106,8 +106,8 @@ def compare(url: str, *, processes: int, progress: Progress = lambda _done, _tot
             try:
                 refolded = refold(connection, until=until, progress=told, found=found)
                 compare_memory(connection, refolded, found)
-            except HistoryBroken as broken:
-                compared.differences.append(str(broken))
+            except (HistoryBroken, *DOES_NOT_FOLLOW) as broken:
+                compared.differences.append(_sentence("memory", broken))
             compared.differences += found.lines()
             done = working()
         for part in done:
@@ -205,6 +205,11 @@ def _do(connection: Connection, task: _Task, told: Told) -> _Done:
                 compare_people(connection, task.slots[PEOPLE], found)
         else:
             compare_indexes(connection, found)
-    except HistoryBroken as broken:
-        return _Done([*found.lines(), str(broken)])
+    except (HistoryBroken, *DOES_NOT_FOLLOW) as broken:
+        return _Done([*found.lines(), _sentence(task.name, broken)])
     return _Done(found.lines(), said)
+
+
+def _sentence(part: str, broken: Exception) -> str:
+    """What stopped the comparison of a part."""
+    return str(broken) if isinstance(broken, HistoryBroken) else f"{part} cannot be compared: {broken!r}"

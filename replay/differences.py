@@ -17,6 +17,7 @@ Connection = psycopg.Connection[TupleRow]
 MAX_DIFFERENCES: Final = 1_000
 WINDOW: Final = 10_000
 NOTHING: Final = "nothing"
+NULL: Final = "NULL"
 
 
 class Difference(NamedTuple):
@@ -56,7 +57,8 @@ class Differences:
         """Rows of key and rest with what they should be; `where` stands before the key."""
         unseen = dict(refolded)
         for key, rest in rows:
-            here, there = NOTHING if rest is None else rest, unseen.pop(key, NOTHING)
+            # A NULL is a row too: it differs from the row that should be there, and from none.
+            here, there = NULL if rest is None else rest, unseen.pop(key, NOTHING)
             if here != there:
                 self.add(table, f"{where}{key}", stored=here, refolded=there)
         for key, there in unseen.items():
@@ -87,12 +89,16 @@ class Keyed(NamedTuple):
             FROM (
                 SELECT {self.key} AS key, {self.rest} AS rest
                 FROM {self.rows}
-                WHERE {"true" if first else f"{self.key} > %(after)s"}
+                WHERE {f"{self.key} IS NOT NULL" if first else f"{self.key} > %(after)s"}
                 ORDER BY {self.key}
                 LIMIT %(limit)s
             ) AS row
         """  # noqa: S608 - what is put in are names of our own
         return query.encode()
+
+    def without_key(self) -> bytes:
+        """How many rows have no key: those stand in no window."""
+        return f"SELECT count(*) FROM {self.rows} WHERE {self.key} IS NULL".encode()  # noqa: S608 - as above
 
 
 def compare_keyed(
@@ -103,6 +109,9 @@ def compare_keyed(
     found: Differences,
 ) -> None:
     """Compare all rows with those that the sorted keys should have; `spell` gives what follows the key in each row."""
+    stray = connection.execute(keyed.without_key()).fetchone()
+    if stray != (0,):
+        found.add(keyed.table, NULL, stored=f"rows without a key: {stray and stray[0]}", refolded=NOTHING)
     after: str | None = None
     at = 0
     while not found.is_full:

@@ -25,8 +25,19 @@ from ledger.domain.lines import Recorded
 from ledger.domain.postings import EXTERNAL
 from ledger.domain.timeline import partition_at
 from replay.comparing import MAX_PROCESSES
-from replay.facts import Connection, Positioned, exported, facts_about, opened, read_facts, settle
-from replay.projections import Products
+from replay.facts import (
+    DOES_NOT_FOLLOW,
+    Connection,
+    HistoryBroken,
+    Positioned,
+    check_gapless,
+    exported,
+    facts_about,
+    following,
+    opened,
+    read_facts,
+    settle,
+)
 from replay.sheets import position_at, spelled
 
 # Sheets that are made together: so many round trips for each person less.
@@ -94,6 +105,7 @@ def sheets_of_all(  # noqa: PLR0913 - what is asked for, and where it goes
     """
     with opened(url) as connection:
         at = position_at(connection, known_at)
+        check_gapless(connection, at)
         everybody = Everybody(at, as_of)
         people = _people(connection, everybody)
         chunks = [people[start : start + CHUNK] for start in range(0, len(people), CHUNK)]
@@ -111,7 +123,7 @@ def _people(connection: Connection, everybody: Everybody) -> list[_Person]:
     """Everybody in the order of the one_ids; reads all facts once, and adds up the totals."""
     registered: dict[str, tuple[int, str]] = {}
     linking: list[Positioned] = []
-    products = Products({EXTERNAL: EXTERNAL})
+    products = {EXTERNAL: EXTERNAL}
     for facts in read_facts(connection, until=everybody.known_at):
         for position, fact in facts:
             match fact:
@@ -123,13 +135,16 @@ def _people(connection: Connection, everybody: Everybody) -> list[_Person]:
                 case e.AccountOpened():
                     products[fact.account] = fact.product
                 case _:
-                    _add(everybody, Recorded(position, fact), products)
-    closures = _closures(linking)
-    persons = partition_at(linking, known_at=None, as_of=everybody.as_of)
+                    try:
+                        _add(everybody, Recorded(position, fact), products)
+                    except DOES_NOT_FOLLOW as error:
+                        raise HistoryBroken(position, f"it cannot be added up ({error!r})") from error
     found: list[_Person] = []
-    for members in persons:
-        _, one_id = min(registered[sid] for sid in members)
-        found.append(_Person(one_id, members[0], closures.get(members[0], (members[0],))))
+    with following(f"who is one person with whom up to position {everybody.known_at}"):
+        closures = _closures(linking)
+        for members in partition_at(linking, known_at=None, as_of=everybody.as_of):
+            _, one_id = min(registered[sid] for sid in members)
+            found.append(_Person(one_id, members[0], closures.get(members[0], (members[0],))))
     return sorted(found)
 
 
@@ -193,9 +208,11 @@ def _sheets(connection: Connection, people: Sequence[_Person], at: int, as_of: d
     chunk = _Chunk(connection, people, at)
     lines: list[bytes] = []
     for person, facts, unread in zip(people, chunk.facts, chunk.unread, strict=True):
-        sheet = sheet_at(facts, person.sid, known_at=at, as_of=as_of, unreadable=unread)
-        assert sheet is not None, f"{person.sid} is registered"
-        assert sheet.one_id == person.one_id, f"{person.one_id} is named by her oldest identity"
+        with following(f"the sheet of {person.sid} at position {at}"):
+            sheet = sheet_at(facts, person.sid, known_at=at, as_of=as_of, unreadable=unread)
+            # The tag index leads to the facts of a sheet, and may have been changed.
+            assert sheet is not None, f"{person.sid} is registered, and the tag index does not lead there"
+            assert sheet.one_id == person.one_id, f"{person.one_id} is named by her oldest identity"
         lines.append(spelled(sheet, as_of=as_of, known_at=at) + b"\n")
     return lines
 

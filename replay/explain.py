@@ -21,8 +21,8 @@ from ledger.domain.events import FACTS, AccountOpened, Fact
 from ledger.domain.history import sheet_at
 from ledger.domain.lines import Recorded
 from ledger.domain.notes import Checkpoint, InclusionProof
-from replay.facts import Connection, HistoryBroken, read_fact
-from replay.sheets import PersonUnknown, gather, position_at, sid_of
+from replay.facts import DOES_NOT_FOLLOW, Connection, HistoryBroken, following, read_fact
+from replay.sheets import NAME, PersonUnknown, gather, position_at, sid_of
 
 Prove = Callable[[int], InclusionProof | None]
 
@@ -112,7 +112,7 @@ def explain_account(  # noqa: PLR0913 - what an explanation can be asked for
     """Every line of an account, a page at a time. Raises AccountUnknown, PositionNotRecorded."""
     at = position_at(connection, known_at)
     tags = [f"account:{account}"]
-    for stored in _stored(connection, tags, until=at):
+    for stored in _stored(connection, tags, until=at) if NAME.fullmatch(account) else ():
         if isinstance(stored.fact, AccountOpened) and stored.fact.account == account:
             whose = _Whose(account, at, [stored.fact.sid], [account], tags)
             return _page(connection, whose, prove, after, limit)
@@ -135,7 +135,8 @@ def explain_person(  # noqa: PLR0913 - as above
     at = position_at(connection, known_at)
     sid = sid_of(connection, person, at)
     found = gather(connection, sid, until=at)
-    sheet = sheet_at(found.facts, sid, known_at=at, as_of=None, unreadable=found.unread)
+    with following(f"the sheet of {sid} at position {at}"):
+        sheet = sheet_at(found.facts, sid, known_at=at, as_of=None, unreadable=found.unread)
     if sheet is None:
         raise PersonUnknown(f"{person} is not known at position {at}")
     members = sorted(identity.sid for identity in sheet.identities)
@@ -186,7 +187,10 @@ def _page(connection: Connection, whose: _Whose, prove: Prove, after: int, limit
         if len(lines) >= limit:
             following = lines[-1].position
             break
-        made = _lines(stored, balances)
+        try:
+            made = _lines(stored, balances)
+        except DOES_NOT_FOLLOW as error:
+            raise HistoryBroken(stored.position, f"{stored.type} does not follow ({error!r})") from error
         if stored.position > after:
             lines += made
     proofs = {position: prove(position) for position in dict.fromkeys(line.position for line in lines)}

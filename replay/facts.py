@@ -47,6 +47,12 @@ READ_ONLY = b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 EXPORT = b"SELECT pg_export_snapshot()"
 
 HEAD = b"SELECT size FROM head"
+COUNT = b"SELECT count(*) FROM event WHERE position BETWEEN 1 AND %s"
+FIRST_GAP = b"""
+SELECT min(given.position)
+FROM generate_series(1, %s) AS given (position)
+WHERE NOT EXISTS (SELECT FROM event WHERE event.position = given.position)
+"""
 
 # Both aggregates go through the rows in one order, whichever it is; sorting them here would take the server longer than
 # all the rest.
@@ -77,13 +83,41 @@ ABOUT = rb"""position = ANY (ARRAY(
 class HistoryBroken(RuntimeError):
     """The fact at this position cannot be read, or cannot follow from those before it."""
 
-    def __init__(self, position: int, why: str) -> None:
-        """Name the first such position."""
-        super().__init__(f"the history breaks at position {position}: {why}")
+    def __init__(self, position: int | None, why: str) -> None:
+        """Name the first such position; None where it cannot be told."""
+        # As they were given, so that the error can travel from one process to another.
+        super().__init__(position, why)
+
+    def __str__(self) -> str:
+        """One sentence."""
+        position, why = self.args
+        return f"the history breaks{'' if position is None else f' at position {position}'}: {why}"
 
 
 class TooManyFacts(RuntimeError):
     """More than 2,000,000 facts are about these entities; explain their accounts one by one."""
+
+
+# How facts that contradict each other, or rows that nobody could have written, break what is folded from them.
+DOES_NOT_FOLLOW: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    psycopg.DataError,
+)
+
+
+@contextmanager
+def following(what: str) -> Iterator[None]:
+    """Where facts are folded and nothing else is done: whatever breaks that breaks the history. Raises HistoryBroken."""
+    try:
+        yield
+    except DOES_NOT_FOLLOW as error:
+        raise HistoryBroken(None, f"{what} does not follow from the facts ({error!r})") from error
 
 
 class UnreadFact(NamedTuple):
@@ -127,8 +161,17 @@ def exported(connection: Connection) -> str:
 
 
 def head(connection: Connection) -> int:
-    """The journal's size."""
-    return int(one(connection, HEAD))
+    """The journal's size. Raises HistoryBroken."""
+    row = connection.execute(HEAD).fetchone()
+    if row is None or row[0] is None:
+        raise HistoryBroken(None, "the database does not say where the journal ends, the row of its head is gone")
+    return int(row[0])
+
+
+def check_gapless(connection: Connection, until: int) -> None:
+    """Whether there is a fact at every position up to this one. Raises HistoryBroken."""
+    if one(connection, COUNT, (until,)) != until:
+        raise HistoryBroken(one(connection, FIRST_GAP, (until,)), "there is no fact")
 
 
 def one(connection: Connection, query: bytes, asked: Any = ()) -> Any:
@@ -228,7 +271,8 @@ def read_fact(position: int, type_name: str, data: bytes) -> Fact:
     """One stored fact. Raises HistoryBroken."""
     try:
         (fact,) = decode_array(type_name, f"[{data.decode()}]")
-    except ValueError as error:
+    except (AttributeError, ValueError) as error:
+        # Data that is NULL has no bytes either.
         raise HistoryBroken(position, str(error)) from error
     return fact
 

@@ -10,11 +10,13 @@ The file is in position order, not by date, which hledger does not mind.
 
 import re
 from datetime import date
+from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from ledger.domain.postings import EXTERNAL
 from ledger.domain.rulebook import PRODUCTS
 from replay.facts import Connection, HistoryBroken
+from replay.unfinished import unfinished_file
 from replay.vouchers import CURRENCY, EXTERNAL_PARTS, Leg, Opened, Voucher, read_vouchers, yuan
 
 # A semicolon would begin a comment, and two spaces would end an account's name.
@@ -28,10 +30,21 @@ class Written(NamedTuple):
     postings: int
 
 
+def export_hledger(
+    connection: Connection, path: Path, *, known_at: int | None = None, as_of: date | None = None
+) -> Written:
+    """As `write_hledger`, into a new file, which is there whole or not at all. Raises FileExistsError too."""
+    with unfinished_file(path) as unfinished, unfinished.open("x", encoding="utf-8") as file:
+        return write_hledger(connection, file, known_at=known_at, as_of=as_of)
+
+
 def write_hledger(
     connection: Connection, target: TextIO, *, known_at: int | None = None, as_of: date | None = None
 ) -> Written:
-    """Write the facts up to a position that take effect up to a day, by default all. Raises HistoryBroken."""
+    """Write the facts up to a position that take effect up to a day, by default all.
+
+    Raises PositionNotRecorded and HistoryBroken.
+    """
     target.write("; All facts of a pension ledger that move money")
     target.write("" if known_at is None else f", known at position {known_at}")
     target.write("" if as_of is None else f", as of {as_of}")

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from ledger.domain import events as e
 from ledger.domain.timeline import partition_at
 from replay.differences import Differences, Keyed, compare_keyed
-from replay.facts import Connection, Positioned, read_facts
+from replay.facts import Connection, Positioned, following, read_facts
 from replay.projections import Slot
 
 PEOPLE: Final = "people"
@@ -69,13 +69,14 @@ class _Known:
 def compare_people(connection: Connection, slot: Slot, found: Differences) -> None:
     """Compare both tables of the slot, row by row where they differ. Raises HistoryBroken."""
     known = _Known()
-    persons = partition_at(known.noted(connection, slot.position), known_at=None, as_of=None)
     identities = known.identities
     composed: dict[str, str] = {}
-    for members in persons:
-        oldest = min((identities[sid] for sid in members), key=lambda identity: identity.position)
-        text = f"{oldest.one_id}\t{{{','.join(members)}}}"
-        composed.update(dict.fromkeys(members, text))
+    with following(f"who is one person with whom up to position {slot.position}"):
+        persons = partition_at(known.noted(connection, slot.position), known_at=None, as_of=None)
+        for members in persons:
+            oldest = min((identities[sid] for sid in members), key=lambda identity: identity.position)
+            text = f"{oldest.one_id}\t{{{','.join(members)}}}"
+            composed.update(dict.fromkeys(members, text))
 
     def spelled(sids: Sequence[str]) -> list[str]:
         return [

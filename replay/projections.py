@@ -83,7 +83,7 @@ LIMIT %s
 STRAY_TOTALS = b"""
 SELECT span_size || ' ' || span || ' ' || effective_on || ' ' || product || ' ' || kind || ' ' || part, amount_fen::text
 FROM control_total_{slot}
-WHERE span_size <> ALL (%s) OR span < 0 OR span * span_size >= %s
+WHERE span_size <> ALL (%s) OR span < 0 OR span::numeric * span_size >= %s
 LIMIT %s
 """
 

@@ -19,12 +19,10 @@ from ledger.domain.identifiers import tags_of
 from ledger.domain.postings import postings
 from ledger.domain.states import fold_fact, spell_lines
 from replay.differences import MAX_DIFFERENCES, Difference, Differences, Keyed, compare_keyed
-from replay.facts import Connection, HistoryBroken, head, one, read_beside, read_facts
+from replay.facts import COUNT, Connection, HistoryBroken, head, one, read_beside, read_facts
 
 Sums = dict[str, dict[str, int]]
 """For each account and part, what its postings add up to in fen."""
-
-COUNT = b"SELECT count(*) FROM event WHERE position BETWEEN 1 AND %s"
 
 # What the missing facts were about is still in the tag index, unless that was changed too.
 READ_MISSING = b"""

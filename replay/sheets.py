@@ -17,7 +17,7 @@ from ledger.domain import events as e
 from ledger.domain.history import Unreadable, sheet_at, sids_linked
 from ledger.domain.identifiers import ONE_ID
 from ledger.domain.sheet import BalanceSheet
-from replay.facts import Connection, Positioned, TooManyFacts, facts_about, head
+from replay.facts import Connection, Positioned, TooManyFacts, check_gapless, facts_about, following, head
 
 # What a source identity, a one_id and an account are spelled with; nothing else can be looked up.
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
@@ -49,13 +49,15 @@ class Gathered(NamedTuple):
 def sheet_of(connection: Connection, person: str, *, as_of: date | None = None, known_at: int | None = None) -> bytes:
     """What the API answers to `GET /v1/people/{person}/balance-sheet?as_of=&known_at=`, out of facts alone.
 
-    The person is named by a source identity, a one_id or an account. Raises PersonUnknown, PositionNotRecorded and
-    TooManyFacts.
+    The person is named by a source identity, a one_id or an account. Raises PersonUnknown, PositionNotRecorded,
+    TooManyFacts and HistoryBroken.
     """
     at = position_at(connection, known_at)
+    check_gapless(connection, at)
     sid = sid_of(connection, person, at)
     found = gather(connection, sid, until=at)
-    sheet = sheet_at(found.facts, sid, known_at=at, as_of=as_of, unreadable=found.unread)
+    with following(f"the sheet of {sid} at position {at}"):
+        sheet = sheet_at(found.facts, sid, known_at=at, as_of=as_of, unreadable=found.unread)
     if sheet is None:
         raise PersonUnknown(f"{person} is not known at position {at}")
     return spelled(sheet, as_of=as_of, known_at=at)

@@ -25,10 +25,14 @@ from typing import Any, Final, NamedTuple
 from ledger.domain.postings import EXTERNAL
 from ledger.domain.rulebook import PRODUCTS
 from replay.facts import Connection, head
+from replay.sheets import position_at
 from replay.table_checks import STANDARD, SUMMARY, TABLES, VOUCHERS, TablesInvalid, check_tables
+from replay.unfinished import unfinished_folder
 from replay.vouchers import CURRENCY, EXTERNAL_PARTS, Leg, Opened, Voucher, read_vouchers, yuan
 
 MONTHS: Final = range(1, 13)
+BOOKS: Final = "电子账簿"
+BOOK_COLUMNS: Final = ("电子账簿编号", "电子账簿名称", "会计核算单位", "组织机构代码", "单位性质", "行业", "会计年度")
 ACCOUNTS: Final = "个人账户"
 SOFTWARE, VERSION = "pension-ledger", "1"
 EXTERNAL_ZH: Final = {
@@ -58,9 +62,13 @@ GROUP BY 1, 2
 Subject = tuple[str, str]
 
 
+class BookInvalid(ValueError):
+    """What was given for the head of the tables cannot stand there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Book:
-    """Whose books these are, for the head of the tables."""
+    """Whose books these are, for the head of the tables. Raises BookInvalid."""
 
     year: int
     unit: str
@@ -69,6 +77,20 @@ class Book:
     name: str = "养老金账户总账"
     unit_kind: str = "企业单位"
     industry: str = "金融业"
+
+    def __post_init__(self) -> None:
+        """Check all that is given against the schema, and that it can be written in UTF-8."""
+        columns = {column.name: column for column in TABLES[BOOKS].columns}
+        for name, value in zip(BOOK_COLUMNS, self.of_head(), strict=True):
+            wrong = columns[name].wrong(value) if value.isprintable() else "is no text that can be printed"
+            if wrong is None and value != value.strip():
+                wrong = "begins or ends with a space"
+            if wrong is not None:
+                raise BookInvalid(f"{name} {value!r} {wrong}")
+
+    def of_head(self) -> list[str]:
+        """In the order of the columns."""
+        return [self.number, self.name, self.unit, self.unit_code, self.unit_kind, self.industry, str(self.year)]
 
 
 class Written(NamedTuple):
@@ -94,17 +116,22 @@ class Sums:
 
 
 def export_tables(connection: Connection, folder: Path, book: Book, *, known_at: int | None = None) -> Written:
-    """Write the tables of a year into a folder that must not exist, and check them.
+    """Write the tables of a year into a folder that must not exist, and check them; an error leaves no folder behind.
 
-    Raises HistoryBroken, FileExistsError, and TablesInvalid, with the files left for whoever looks for the reason.
+    Raises PositionNotRecorded, HistoryBroken, FileExistsError and TablesInvalid.
     """
-    folder.mkdir()
+    at = position_at(connection, known_at)
+    with unfinished_folder(folder) as unfinished:
+        return _export(connection, unfinished, book, at)
+
+
+def _export(connection: Connection, folder: Path, book: Book, at: int) -> Written:
     sums = Sums()
     vouchers = lines = accounts = left_out = 0
     with ExitStack() as stack:
         writers = {name: _writer(stack, folder, name) for name in TABLES}
         _write_heads(writers, book)
-        for many in read_vouchers(connection, known_at=known_at):
+        for many in read_vouchers(connection, known_at=at):
             for each in many:
                 if isinstance(each, Opened):
                     writers["自定义档案项值"].writerow([ACCOUNTS, each.account, each.account, each.product, "", ""])
@@ -121,7 +148,7 @@ def export_tables(connection: Connection, folder: Path, book: Book, *, known_at:
                     left_out += 1
         closing = _write_balances(writers[SUMMARY], book, sums)
     found = check_tables(folder)
-    is_all = not left_out and known_at in {None, head(connection)}
+    is_all = not left_out and at == head(connection)
     if is_all:
         found += _differences(connection, closing)
     if found:
@@ -149,8 +176,8 @@ def subjects() -> dict[Subject, tuple[str, str]]:
 
 def _write_heads(writers: dict[str, Any], book: Book) -> None:
     """All that does not depend on facts."""
-    head_of_book = [book.number, book.name, book.unit, book.unit_code, book.unit_kind, book.industry]
-    writers["电子账簿"].writerow([*head_of_book, SOFTWARE, VERSION, CURRENCY, book.year, STANDARD])
+    *head_of_book, year = book.of_head()
+    writers[BOOKS].writerow([*head_of_book, SOFTWARE, VERSION, CURRENCY, year, STANDARD])
     for month in MONTHS:
         last = monthrange(book.year, month)[1]
         days = [_day(date(book.year, month, 1)), _day(date(book.year, month, last))]

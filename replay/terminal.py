@@ -30,6 +30,7 @@ from replay.facts import HistoryBroken, TooManyFacts
 from replay.hashes import NotSealed, SealsBroken
 from replay.published import FolderUnreadable
 from replay.table_checks import TablesInvalid
+from replay.tables import BookInvalid
 from replay.verify import StateMismatch
 
 DOES_NOT_HOLD: Final = 1
@@ -85,12 +86,28 @@ Processes = Annotated[
     int, typer.Option(min=1, max=MAX_PROCESSES, help="How many processes share the work, on one snapshot.")
 ]
 PROCESSES: Final = min(2, os.cpu_count() or 1)
+
+
+def _in_a_folder(path: Path | None) -> Path | None:
+    """Said before hours of work, and not after."""
+    if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        raise typer.BadParameter(f"there is no folder {path.parent} that can be written to.")
+    return path
+
+
+def _new_file(path: Path | None) -> Path | None:
+    if path is not None and os.path.lexists(path):
+        raise typer.BadParameter(f"{path} is there already; nothing is written over.")
+    return _in_a_folder(path)
+
+
 StateFile = Annotated[
     Path | None,
     typer.Option(
         "--state",
         metavar="FILE",
         dir_okay=False,
+        callback=_in_a_folder,
         help="Keep in this file what was verified, and go on from it: what an earlier run read is not read again.",
     ),
 ]
@@ -108,19 +125,31 @@ Size = Annotated[
     int | None,
     typer.Option("--size", min=1, max=2**53 - 1, help="Under the checkpoint of this size; by default the last one."),
 ]
+Output = Annotated[
+    Path | None, typer.Option(dir_okay=False, callback=_new_file, help="Write to this file instead; it must not exist.")
+]
+Subject = Annotated[
+    str | None,
+    typer.Option(
+        help="The name of a person or account exactly as it was asked for; `*` for nobody in particular. A person's other "
+        "names are other subjects, and so are the ranges of positions that readers of the feed asked for."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Advance = Callable[[int], None]
 
 
 def say(line: str) -> None:
-    """One line as it is, however long: no markup, no emoji."""
-    typer.echo(line)
+    """One line as it is, however long: no markup, no emoji. What is not Unicode, such as a file's name, is escaped."""
+    typer.echo(line.encode(errors="backslashreplace"))
 
 
 def leave(code: int, sentence: str) -> None:
     """Say why, and end with this exit code."""
-    typer.echo(sentence, err=True)
+    # Names that were asked for stand in it: what cannot be printed is escaped.
+    printable = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in sentence)
+    typer.echo(printable, err=True)
     raise typer.Exit(code)
 
 
@@ -169,15 +198,19 @@ def adding(told: Callable[[int, int], None]) -> Callable[[int, int], None]:
 
 @contextmanager
 def plainly_explained() -> Iterator[None]:
-    """Turn the errors that an auditor can do something about into one sentence and an exit code."""
+    """Turn errors into one sentence and an exit code; without one an error would end as what does not hold does."""
     try:
         yield
-    except tuple(EXPLAINED) as error:
-        code, sentence = next(explained for kind, explained in EXPLAINED.items() if isinstance(error, kind))
-        leave(code, sentence(error))
     except BrokenPipeError:
         # Whoever read has seen enough, such as `head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (typer.Abort, typer.BadParameter, typer.Exit):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its kind is named
+        code, sentence = next(
+            (explained for kind, explained in EXPLAINED.items() if isinstance(error, kind)), (DAMAGED, _unforeseen)
+        )
+        leave(code, sentence(error))
 
 
 def _itself(error: Any) -> str:
@@ -186,6 +219,13 @@ def _itself(error: Any) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+def _unforeseen(error: Exception) -> str:
+    return (
+        f"This could not be answered, because of an error that was not foreseen: {type(error).__name__}: {_itself(error)}. "
+        "If `python -m replay verify` and `refold` hold, it is one of this program."
+    )
 
 
 # What an error means to the auditor; of two that are one kind of the other, the more special one first.
@@ -207,7 +247,14 @@ EXPLAINED: Final[dict[type[Exception], tuple[int, Callable[[Any], str]]]] = {
         (NOT_THERE, _itself),
     ),
     TablesInvalid: (DOES_NOT_HOLD, _itself),
-    **dict.fromkeys((FolderUnreadable, StateMismatch), (WRONG_USAGE, _itself)),
+    **dict.fromkeys((FolderUnreadable, StateMismatch, BookInvalid), (WRONG_USAGE, _itself)),
+    psycopg.DataError: (
+        DAMAGED,
+        lambda error: (
+            f"The database holds what nobody could have recorded ({_first_line(error)}): run `python -m replay verify` "
+            "and `refold`, which say where."
+        ),
+    ),
     psycopg.errors.UndefinedTable: (
         DATABASE_UNAVAILABLE,
         lambda error: f"The database is not up to date ({_first_line(error)}): have `ledger migrate` run.",
@@ -227,6 +274,14 @@ EXPLAINED: Final[dict[type[Exception], tuple[int, Callable[[Any], str]]]] = {
         lambda error: (
             f"The database could not be asked ({_first_line(error)}); an address is like "
             "postgresql://ledger_auditor@localhost/ledger."
+        ),
+    ),
+    UnicodeError: (WRONG_USAGE, lambda error: f"What was given is not UTF-8: {error}."),
+    ValueError: (
+        DAMAGED,
+        lambda error: (
+            f"The database holds a value that cannot be read ({_itself(error)}): run `python -m replay verify` and "
+            "`refold`, which say where."
         ),
     ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else _itself(error)),

@@ -12,7 +12,9 @@ from typing import NamedTuple
 from ledger.domain.events import AccountOpened, EntryReversed, Fact
 from ledger.domain.lines import KINDS, Recorded
 from ledger.domain.postings import EXTERNAL
-from replay.facts import Connection, HistoryBroken, head, read_beside
+from ledger.domain.rulebook import PRODUCTS
+from replay.facts import DOES_NOT_FOLLOW, Connection, HistoryBroken, check_gapless, read_beside
+from replay.sheets import NAME, position_at
 
 TYPES = [AccountOpened.__name__, EntryReversed.__name__, *(entry.__name__ for entry in KINDS)]
 CURRENCY = "CNY"
@@ -60,10 +62,11 @@ def read_vouchers(
 ) -> Iterator[list[Opened | Voucher]]:
     """A slice at a time: facts up to a position that take effect up to a day. Accounts opened stand before their vouchers.
 
-    Raises HistoryBroken.
+    Raises PositionNotRecorded and HistoryBroken.
     """
     products = {EXTERNAL: EXTERNAL}
-    until = head(connection) if known_at is None else known_at
+    until = position_at(connection, known_at)
+    check_gapless(connection, until)
 
     def envelopes(after: int, end: int) -> dict[int, tuple[str, str]]:
         rows = connection.execute(READ_ENVELOPES, (after, end, TYPES), prepare=True)
@@ -73,6 +76,8 @@ def read_vouchers(
         found: list[Opened | Voucher] = []
         for position, fact in facts:
             if isinstance(fact, AccountOpened):
+                if fact.product not in PRODUCTS or not NAME.fullmatch(fact.account):
+                    raise HistoryBroken(position, f"{fact.account!r} of {fact.product!r} is no account of any product")
                 products[fact.account] = fact.product
                 found.append(Opened(fact.account, fact.product))
             elif as_of is None or fact.effective_on <= as_of:
@@ -86,6 +91,8 @@ def _voucher(recorded: Recorded, products: dict[str, str], command_id: str, acto
         legs = [Leg(products[leg.account], *leg) for leg in recorded.legs]
     except KeyError as error:
         raise HistoryBroken(recorded.position, f"it posts to {error}, which was never opened") from error
+    except DOES_NOT_FOLLOW as error:
+        raise HistoryBroken(recorded.position, f"its postings do not follow ({error!r})") from error
     if sum(leg.amount_fen for leg in legs):
         raise HistoryBroken(recorded.position, "its postings do not add up to zero")
     return Voucher(

@@ -1,7 +1,7 @@
-"""A notary that seals without a pause and kills itself: `crashing_notary URL FOLDER POINT STEPS`.
+"""A notary that seals without a pause and kills itself: `crashing_notary URL FOLDER POINT STEPS [SIGNAL]`.
 
 POINT is before_keep, after_keep, torn_line, after_outside, after_tiles or after_commit: what it has just done, or not yet.
-It dies when it is there for the STEPS-th time.
+It sends itself SIGNAL, by default SIGKILL, when it is there for the STEPS-th time; at SIGTERM it stops as `ledger notary` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from ledger.settings import Settings
 
 
 def main() -> None:
-    url, folder, point, steps = sys.argv[1:]
+    url, folder, point, steps, *names = sys.argv[1:]
+    number = signal.Signals[names[0]] if names else signal.SIGKILL
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     settings = Settings(database_url=url, data_folder=Path(folder))
     database = Database(url=url, admin_url=url, embedded=False, settings=settings)
     left = int(steps)
@@ -32,7 +35,7 @@ def main() -> None:
         if name == point:
             left -= 1
             if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     keep, append = notary.NotaryFolder.keep, CheckpointFolder.append
     commit = psycopg.Connection.commit
@@ -60,7 +63,7 @@ def main() -> None:
     CheckpointFolder.append = dying_append  # type: ignore[method-assign]
     psycopg.Connection.commit = dying_commit  # type: ignore[method-assign]
     notary.PAUSE_S = 0.01
-    notary.run(database, settings, threading.Event(), ready=lambda _key: None, report=print)
+    notary.run(database, settings, stop, ready=lambda _key: None, report=print)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A9, A17 and A18 attack the vault, which comes with the privacy of the people; A1
 
 from __future__ import annotations
 
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -243,6 +244,32 @@ def test_a10_an_older_backup_is_restored(server: TemporaryServer, sealed: Databa
         with pytest.raises(SealRefused):
             seal_now(restored, own)
         assert "root_differs" in {each.code for each in _findings(restored, own)}
+    finally:
+        restored.close()
+        server.drop_database(f"{name}_restored")
+
+
+def test_a10_an_older_backup_of_everything_but_the_copies_outside(
+    server: TemporaryServer, sealed: Database, own: Settings, tmp_path: Path
+) -> None:
+    """The notary's folder is restored with the database, and agrees with it; it does not sign a second history."""
+    name = psycopg.conninfo.conninfo_to_dict(sealed.admin_url)["dbname"]
+    sealed.close()
+    restored = server.create_copy(f"{name}_restored", of=str(name))
+    shutil.copytree(own.notary_files, tmp_path / "backup")
+    try:
+        fill(sealed, 20)
+        seal_now(sealed, own)
+        shutil.rmtree(own.notary_files)
+        shutil.copytree(tmp_path / "backup", own.notary_files)
+        kept = NotaryFolder(own.notary_files).last()
+        for facts in (1, 20, 20):
+            fill(restored, facts)
+            with pytest.raises(SealRefused, match="would fork the history"):
+                seal_now(restored, own)
+            with pytest.raises(JournalRestored):
+                require_sealed(restored, own)
+        assert NotaryFolder(own.notary_files).last() == kept
     finally:
         restored.close()
         server.drop_database(f"{name}_restored")

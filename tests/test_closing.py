@@ -33,7 +33,8 @@ from ledger.files import post_file
 from ledger.projections.balance_sheet import read_balance_sheet
 from ledger.projector import Projector
 from ledger.rebuilding import rebuild
-from replay.closes import Adjustment, adjustments, check_closes, read_closes
+from replay import closes, facts
+from replay.closes import Adjustment, Closes, adjustments, check_closes, examine_closes, read_closes
 from replay.facts import head
 from tests.books import assert_whole
 from tests.commands import PERIOD, charge, contribute, envelope, open_account, register, reverse, transfer
@@ -459,6 +460,8 @@ class TestAuditor:
             (11, '"period":"2026-02","reason"', '"period":"2026-01","reason"', "declares an adjustment of 2026-01"),
             (11, '"effective_on":"2026-02-15"', '"effective_on":"2026-03-15"', "2026-03, which was open, and declares"),
             (11, '["operator:op-2"]', '["system:test"]', "nobody but system:test, who posted it, approved it"),
+            (11, '["operator:op-2"]', '["user:TEST"]', "nobody but system:test, who posted it, approved it"),
+            (11, '"adjustment":', '"adjustment" :', "it cannot be told who posted it"),
         ],
     )
     def test_a_changed_fact_is_found(
@@ -485,9 +488,31 @@ class TestAuditor:
             "position 13: it closes 2026-02, and the books were closed through 2026-02",
         ]
 
+    def test_adjustments_beyond_the_list_are_checked_and_counted(
+        self, closed: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        post(ledger, adjusting(contribute("A1", 6)))
+        as_superuser(closed, "UPDATE event SET actor = 'operator:OP-2' WHERE position = 13")
+        monkeypatch.setattr(closes, "MAX_ADJUSTMENTS", 1)
+        found = as_auditor(closed, read_closes)
+        assert found.findings == ["position 13: nobody but operator:OP-2, who posted it, approved it"]
+        assert [each.position for each in found.adjustments] == [11]
+        assert found.summary == "1 periods closed, 2 prior-period adjustments, of which the first 1 are listed."
+
+    def test_what_was_found_before_the_history_breaks_is_kept(
+        self, closed: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        as_superuser(closed, "UPDATE event SET actor = 'operator:op-2' WHERE position = 11")
+        as_superuser(closed, r"UPDATE event SET data = '\x7b7d'::bytea WHERE position = 12")
+        monkeypatch.setattr(facts, "SLICE", 11)
+        found = as_auditor(closed, examine_closes)
+        assert found.findings[0] == "position 11: nobody but operator:op-2, who posted it, approved it"
+        assert "the history breaks at position 12" in found.findings[1]
+        assert (len(found.closes), found.adjusted) == (1, 1)
+
     def test_it_says_what_there_was_up_to_a_position(self, closed: Database) -> None:
         with psycopg.connect(auditor_url(closed)) as connection:
-            assert read_closes(connection, 9) == ([], [], [])
+            assert read_closes(connection, 9) == Closes([], [], [], 0)
             assert [position for position, _ in read_closes(connection, 10).closes] == [10]
             assert adjustments(connection, 10) == []
             assert [each.position for each in adjustments(connection, 12)] == [11]

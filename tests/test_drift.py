@@ -37,6 +37,10 @@ REPLACE_EVENT_TRIGGER = "CREATE OR REPLACE FUNCTION {}() RETURNS event_trigger L
 MUTATIONS: dict[str, tuple[str, set[tuple[str, str]]]] = {
     "table grant": ("GRANT UPDATE ON event TO ledger_app", {("grant", "to ledger_app on public.event")}),
     "table revoke": ("REVOKE SELECT ON tile FROM ledger_auditor", {("grant", "to ledger_auditor on public.tile")}),
+    "large objects for everybody": (
+        "GRANT EXECUTE ON FUNCTION lo_create(oid) TO PUBLIC",
+        {("grant", "to PUBLIC on lo_create(oid)")},
+    ),
     "grant to the owner": ("GRANT INSERT ON event TO ledger_owner", {("grant", "to ledger_owner on public.event")}),
     "grant to PUBLIC": ("GRANT SELECT ON memory TO PUBLIC", {("grant", "to PUBLIC on public.memory")}),
     "grant option": (
@@ -344,6 +348,7 @@ def test_an_administrator_without_superuser_leaves_guards_out_and_that_is_named(
         ("event trigger", "check_guards_after_drop"),
         ("event trigger", "refuse_rewrite"),
         ("function", "public.refuse_change()"),
+        ("grant", "to PUBLIC on lo_create(oid)"),
         ("membership", "of warden in ledger_owner"),
     }
     assert {kind for kind, _ in found} == {

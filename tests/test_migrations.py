@@ -52,7 +52,7 @@ VALUES (gen_random_uuid(), 'user:li', 't', 'account', 'E1', '{}', 'audit', 200)
 def append(connection: psycopg.Connection, *facts: tuple[int, str], head: int) -> None:
     """Raise the head and insert facts, as (position, recorded_at), in one transaction."""
     with connection.transaction():
-        connection.execute("UPDATE head SET size = %s", (head,))
+        connection.execute("UPDATE head SET size = %s, recorded_at = clock_timestamp()", (head,))
         positions = [position for position, _ in facts]
         connection.execute(INSERT_FACTS, (positions, [recorded_at for _, recorded_at in facts]))
 
@@ -306,11 +306,13 @@ class TestRights:
         assert {owner for owner, _ in owners} == {"ledger_owner", "ledger_guard"}
         assert {name for owner, name in owners if owner == "ledger_guard"} == {
             "check_guards",
+            "check_head",
             "check_new_facts",
             "guarded",
             "refuse_change",
             "refuse_fall",
             "refuse_rewrite",
+            "refuse_time_ahead",
             "standing_guards",
         }
         assert may == [("ledger_guard", False, False), ("ledger_owner", False, True)]
@@ -371,6 +373,25 @@ class TestGuards:
                 append(connection, *facts, head=head)
         assert refused.value.diag.constraint_name == rule
 
+    @pytest.mark.parametrize("role", ["app", "superuser as replica"])
+    def test_a_head_beyond_the_journal_is_not_committed(self, database: Database, role: str) -> None:
+        with psycopg.connect(database.url if role == "app" else database.admin_url) as connection:
+            if role != "app":
+                connection.execute("SET session_replication_role = replica")
+                connection.commit()
+            with pytest.raises(errors.CheckViolation) as refused:
+                append(connection, head=1)
+        assert refused.value.diag.constraint_name == "head_ends_at_a_fact"
+        with database.connect() as connection:
+            append(connection, (1, "2020-01-01"), head=1)
+
+    def test_a_head_may_be_raised_step_by_step_in_one_transaction(self, database: Database) -> None:
+        with database.connect() as connection, connection.transaction():
+            append(connection, (1, "2020-01-01"), head=1)
+            append(connection, head=1)
+            connection.execute("UPDATE head SET size = 2")
+            append(connection, (2, "2020-01-01"), (3, "2020-01-01"), head=3)
+
     def test_copy_is_guarded_like_insert(self, database: Database) -> None:
         with (
             database.connect() as connection,
@@ -429,7 +450,7 @@ class TestReadings:
     )
     def test_event_json_shows_json_and_never_fails(self, database: Database, data: bytes, shown: object) -> None:
         with database.connect() as connection:
-            connection.execute("UPDATE head SET size = 1")
+            connection.execute("UPDATE head SET size = 1, recorded_at = clock_timestamp()")
             connection.execute(
                 "INSERT INTO event VALUES (1, 'T', %s, '{}', '2027-01-04', now(), 'c', 'a')",
                 (data,),

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
+import pytest
 
+from ledger.checkpoints import CheckpointFolder
 from ledger.domain.notes import VerifierKey
-from ledger.notary import seal_now, verifier_key
+from ledger.notary import NotaryFolder, seal_now, verifier_key
 from replay.published import read_outside
 from replay.verify import verify
 from tests.attacks import fill
@@ -79,6 +81,22 @@ def test_a_killed_notary_goes_on_without_a_gap_or_a_fork(
     assert len(inside) > len(died) // 2
     assert sorted(outside.tile_roots) == list(range(sealed // 256))
     assert outside.torn == ROUNDS
+
+
+@pytest.mark.parametrize("point", ["before_keep", "after_keep", "after_outside", "after_tiles", "after_commit"])
+def test_a_notary_that_is_told_to_end_ends_its_step_first(
+    database: Database, settings: Settings, tmp_path: Path, point: str
+) -> None:
+    """Wherever SIGTERM finds it, what it signed stands in its folder, outside and in the database."""
+    own = settings.model_copy(update={"data_folder": tmp_path / "external"})
+    fill(database, 600)
+    with Program("tests.crashing_notary", database.notary_url, str(tmp_path), point, "1", "SIGTERM") as program:
+        assert program.wait() == 0, program.errors
+    last, outside = NotaryFolder(own.notary_files).last(), CheckpointFolder(own.checkpoint_files).last()
+    assert outside is not None
+    assert outside.checkpoint.size == 600
+    with psycopg.connect(database.admin_url) as connection:
+        assert connection.execute("SELECT note FROM checkpoint").fetchall() == [(last,)] == [(outside.note,)]
 
 
 def test_it_keeps_up_with_a_writer_and_ends_when_told(database: Database, tmp_path: Path) -> None:

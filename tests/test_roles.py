@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger.domain.leaves import leaf_text
 from tests.tampering import past_all_guards
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ FORBIDDEN = (
     "DROP SCHEMA public CASCADE",
     "COPY (SELECT 1) TO PROGRAM 'true'",
     "SELECT pg_read_file('PG_VERSION')",
+    # Large objects belong to no table.
+    "SELECT lo_create(0)",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_from_bytea(0, 'mine')",
+    "SELECT lo_put(1, 0, 'mine')",
+    "SELECT lo_open(1, 131072)",
+    "SELECT lowrite(0, 'mine')",
+    "SELECT lo_unlink(1)",
+    "SELECT lo_import('/etc/hostname')",
 )
 FORBIDDEN_OUTSIDE_A_TRANSACTION = (
     "CREATE DATABASE mine",
@@ -214,6 +224,53 @@ OWNER_MAY = (
     "DROP TABLE statement_line_2",
     "ALTER TABLE memory ADD COLUMN more text",
 )
+
+
+INSERT_FACT = """
+INSERT INTO event (position, type, data, tags, effective_on, recorded_at, command_id, actor)
+SELECT size, {type}, {data}, {tags}, {effective_on}, {recorded_at}, {command_id}, {actor}
+FROM head
+"""
+FACT = {
+    "type": "'Test'",
+    "data": "'{}'",
+    "tags": "'{account:1}'",
+    "effective_on": "'2027-01-04'",
+    "recorded_at": "recorded_at",
+    "command_id": "'c'",
+    "actor": "'system:test'",
+}
+RAISE = "UPDATE head SET size = size + 1, recorded_at = clock_timestamp()"
+NOW = {"recorded_at": "clock_timestamp()"}
+CONTROL = [*range(1, 32), 127]
+MOST_TAGS = 65_335 - len("Testcsystem:test") - 1
+UNFIT = {
+    "a date that is none": ("effective_on", ("'infinity'", "'-infinity'", "'0001-12-31 BC'", "'10000-01-01'")),
+    # Before any other, so that it falls below none.
+    "a moment that is none": ("recorded_at", ("'-infinity'", "'1969-12-31T23:59:59Z'", "'0001-01-01 BC'")),
+    "no list of tags": (
+        "tags",
+        ("'{\"\"}'", "'{NULL}'", "'{a,NULL,b}'", "'{a,\"\"}'", "'{{a,b},{c,d}}'", "'{{NULL}}'"),
+    ),
+    "no type": ("type", ("''",)),
+    "a control character in the type": ("type", [f"'a' || chr({code})" for code in CONTROL]),
+    "a control character in a tag": ("tags", [f"ARRAY['a', chr({code}) || 'b']" for code in CONTROL]),
+    "a control character in the command id": ("command_id", [f"chr({code}) || 'b'" for code in CONTROL]),
+    "a control character in the actor": ("actor", [f"'a' || chr({code}) || 'b'" for code in CONTROL]),
+    "a leaf too long by one tag": ("tags", (f"ARRAY[repeat('x', {MOST_TAGS + 1})]",)),
+    "a leaf too long by many tags": ("tags", ("array_fill('x'::text, '{32700}')",)),
+    "a leaf too long by its type": ("type", ("repeat('x', 65536)", "repeat('\u5e74', 22000)")),
+    "too much data": ("data", ("decode(repeat('00', 4194305), 'hex')",)),
+}
+FITTING = {
+    "effective_on": ("'0001-01-01'", "'9999-12-31'"),
+    "tags": (
+        *("'{}'", "'{\"NULL\"}'", "ARRAY['\"\\{}, ', E'\u0080\u5e74']", f"ARRAY[repeat('x', {MOST_TAGS})]"),
+        "array_fill('x'::text, '{32600}')",
+    ),
+    "type": ("' '", "'Caf\u00e9'"),
+    "data": ("''", "decode(repeat('00', 4194304), 'hex')"),
+}
 
 
 @pytest.fixture
@@ -328,6 +385,84 @@ def test_the_application_can_only_raise_the_head(filled: Database) -> None:
     }
     with as_role(filled, "ledger_app") as connection:
         assert {statement: outcome(connection, statement) for statement in tried} == tried
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_what_could_never_be_sealed_is_not_recorded(database: Database, unfit: str) -> None:
+    column, values = UNFIT[unfit]
+    found = {}
+    with as_role(database, "ledger_app") as connection:
+        for value in values:
+            with pytest.raises(psycopg.errors.CheckViolation) as refused:
+                _record(connection, FACT | {column: value})
+            found[value] = refused.value.diag.constraint_name
+    assert found == dict.fromkeys(values, "event_fits_a_leaf")
+
+
+def test_what_is_unfit_is_found_among_many(database: Database) -> None:
+    with as_role(database, "ledger_app") as connection:
+        connection.execute("UPDATE head SET size = 1000, recorded_at = clock_timestamp()")
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            connection.execute(
+                "INSERT INTO event SELECT step, CASE step WHEN 777 THEN E'a\\n' ELSE 'a' END, '', '{}', '2027-01-04', "
+                "recorded_at, 'c', 'a' FROM head, generate_series(1, 1000) AS step"
+            )
+        connection.rollback()
+    assert refused.value.diag.constraint_name == "event_fits_a_leaf"
+
+
+@pytest.mark.parametrize("column", FITTING)
+def test_what_just_fits_is_recorded_and_has_a_leaf(database: Database, column: str) -> None:
+    with as_role(database, "ledger_app") as connection:
+        for value in FITTING[column]:
+            _record(connection, FACT | {column: value})
+        rows = connection.execute(
+            "SELECT position, type, tags, effective_on, recorded_at, command_id, actor, data FROM event"
+        ).fetchall()
+    assert len([leaf_text(*row) for row in rows]) == len(FITTING[column])
+
+
+def _record(connection: psycopg.Connection[TupleRow], fact: dict[str, str]) -> None:
+    with connection.transaction():
+        connection.execute(RAISE)
+        connection.execute(INSERT_FACT.format(**fact).encode())
+
+
+@pytest.mark.parametrize(
+    ("update", "rule"),
+    [
+        ("UPDATE head SET size = size + 1", "head_ends_at_a_fact"),
+        ("UPDATE head SET size = size + 100, recorded_at = clock_timestamp()", "head_ends_at_a_fact"),
+        ("UPDATE head SET size = 9223372036854775807", "head_ends_at_a_fact"),
+        ("UPDATE head SET recorded_at = '294000-01-01'", "event_time_not_ahead"),
+        ("UPDATE head SET recorded_at = 'infinity'", "event_time_not_ahead"),
+        ("UPDATE head SET recorded_at = clock_timestamp() + interval '1 minute'", "event_time_not_ahead"),
+    ],
+)
+def test_the_application_cannot_raise_the_head_for_good(filled: Database, update: str, rule: str) -> None:
+    """Neither beyond the journal nor beyond the clock: it could not fall again, and nothing more be recorded."""
+    with as_role(filled, "ledger_app") as connection:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused, connection.transaction():
+            connection.execute(update.encode())
+        assert refused.value.diag.constraint_name == rule
+        _record(connection, FACT)
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        ((RAISE, INSERT_FACT.format(**FACT), "UPDATE head SET size = size + 1"), "the head says 3 facts"),
+        (("UPDATE head SET size = size + 1", INSERT_FACT.format(**FACT | NOW)), "the head says 2 facts"),
+    ],
+)
+def test_facts_do_not_excuse_a_head_that_lies(filled: Database, statements: tuple[str, ...], said: str) -> None:
+    """Raised once more after them, or left at a time before the last of them."""
+    with as_role(filled, "ledger_app") as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        with pytest.raises(psycopg.errors.CheckViolation, match=said):
+            connection.commit()
+        _record(connection, FACT)
 
 
 @pytest.mark.parametrize("table", PROTECTED)
