@@ -53,7 +53,8 @@ LAST: Final = "last-checkpoint"
 LOCK: Final = "lock"
 
 # Held until the end of the transaction. The notary may not lock tables.
-ALONE = b"SELECT pg_advisory_xact_lock(hashtextextended('pension-ledger/notary', 0))"
+# Of two notaries that read the same last checkpoint, the second to add one fails. No lock that others could hold.
+ALONE = b"SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
 READ_HEAD = b"SELECT size, clock_timestamp() FROM head"
 RECORDED_AT = b"SELECT recorded_at FROM event WHERE position = %s"
 COPY_TILES = b"COPY tile (level, index, hashes, root) FROM STDIN (FORMAT binary)"
@@ -261,7 +262,8 @@ class Notary:
         return outside
 
     def _require_alone(self) -> None:
-        """Nobody else signed since, and until the end of this transaction nobody can. Raises SealRefused."""
+        """Nobody else signed since; who does so before this transaction ends makes it fail. Raises SealRefused."""
+        self._connection.commit()
         self._connection.execute(ALONE)
         last = latest(self._connection)
         if (None if last is None else last.note) != self._published:
@@ -318,12 +320,12 @@ class Notary:
                     for tile in full:
                         copying.write_row(tile)
                 cursor.execute(INSERT_CHECKPOINT, (checkpoint.size, checkpoint.root, note, now))
-        except psycopg.errors.UniqueViolation as error:
+            self._connection.commit()
+        except (psycopg.errors.UniqueViolation, psycopg.errors.SerializationFailure) as error:
             raise SealRefused(
                 f"The database holds seals already that size {checkpoint.size} adds: another notary seals this journal, or "
                 "checkpoints were removed. Let one notary run; restore the newest backup, and run `python -m replay verify`."
             ) from error
-        self._connection.commit()
         self._published = note
 
     def _recorded_at(self, position: int) -> datetime:

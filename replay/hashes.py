@@ -77,7 +77,7 @@ SELECT
         ';' ORDER BY position
     ),
     string_agg(coalesce(effective_on::text, 'NULL'), ';' ORDER BY position),
-    string_agg(coalesce(recorded_at::text, 'NULL'), ';' ORDER BY position),
+    string_agg(coalesce((recorded_at AT TIME ZONE 'UTC')::text || '+00', 'NULL'), ';' ORDER BY position),
     string_agg(coalesce(command_id, E'\x1e\x1e'), E'\x1e' ORDER BY position),
     string_agg(coalesce(actor, E'\x1e\x1e'), E'\x1e' ORDER BY position),
     string_agg(coalesce(octet_length(data), -1)::text, ';' ORDER BY position),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
-from psycopg import errors
 
 from ledger import notary as notary_module
 from ledger import seals
@@ -472,25 +471,27 @@ class TestRefusing:
         assert NotaryFolder(other.notary_files).last() is None
         assert seal_now(filled, own) == 3 + 3 * more
 
-    def test_of_two_notaries_at_once_the_second_waits_and_does_not_sign(
+    def test_of_two_notaries_at_once_one_fails(
         self, filled: Database, own: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The first has looked and has not signed yet: meanwhile the second cannot look."""
+        """The first has looked and not published yet; meanwhile the second publishes another size under another key."""
         other = own.model_copy(update={"data_folder": tmp_path / "other"})
         with filled.connect_as_notary() as one, filled.connect_as_notary() as two:
             first = open_notary(one, own, NotaryFolder(own.notary_files))
             second = open_notary(two, other, NotaryFolder(other.notary_files))
-            two.execute("SET lock_timeout = 50")
-            two.commit()
             publish = first._publish
 
             def publish_late(note: str) -> None:
-                with pytest.raises(errors.LockNotAvailable):
-                    second.seal()
+                _post(filled, 1, 1)
+                assert second.seal() == 6
                 publish(note)
 
             monkeypatch.setattr(first, "_publish", publish_late)
-            assert first.seal() == 3
+            with pytest.raises(SealRefused, match="another notary seals this journal"):
+                first.seal()
+            two.rollback()
+        with psycopg.connect(filled.admin_url) as connection:
+            assert connection.execute("SELECT size FROM checkpoint").fetchall() == [(6,)]
 
     def test_seals_whose_checkpoints_were_removed_are_not_written_over(self, filled: Database, own: Settings) -> None:
         _post(filled, 1, 100)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 FACTS = 1_000
 CHANGE = "UPDATE {table} SET {change} WHERE {place}"
-UNBOUND = "ALTER TABLE event DROP CONSTRAINT event_fits_a_leaf"
 SET_ACTOR = "UPDATE event SET actor = 'system:other' WHERE position = {}"
 
 
@@ -244,12 +243,12 @@ class TestWhatWasChanged:
         assert {code for code, _, _ in _found(_verify(sealed, own, outside=False))} == {"checkpoint_invalid"}
 
     def test_a_line_end_in_a_value_is_named(self, sealed: Database, own: Settings) -> None:
-        as_superuser(sealed, UNBOUND, "UPDATE event SET actor = E'system:a\\nb' WHERE position = 5")
+        as_superuser(sealed, "UPDATE event SET actor = E'system:a\\nb' WHERE position = 5")
         assert ("fact_unfit", 5, 5) in _found(_verify(sealed, own, outside=False))
 
     def test_values_moved_over_a_line_end_are_not_the_same_leaf(self, sealed: Database, own: Settings) -> None:
         """Two tags joined by a line's end would spell the same lines as two tags."""
-        as_superuser(sealed, UNBOUND, "UPDATE event SET tags = ARRAY[E'thing:5\\nthing:6'] WHERE position = 5")
+        as_superuser(sealed, "UPDATE event SET tags = ARRAY[E'thing:5\\nthing:6'] WHERE position = 5")
         assert ("fact_unfit", 5, 5) in _found(_verify(sealed, own, outside=False))
 
     def test_falling_time_is_named(self, sealed: Database, own: Settings) -> None:
@@ -283,14 +282,13 @@ class TestWhatCannotBeALeaf:
         columns = ("type", "tags", "data", "effective_on", "recorded_at", "command_id", "actor")
         free = [f"ALTER TABLE event ALTER COLUMN {column} DROP NOT NULL" for column in columns]
         statement = CHANGE.format(table="event", change=change, place="position = 300")
-        as_superuser(sealed, UNBOUND, *free, statement)
+        as_superuser(sealed, *free, statement)
         assert ("fact_unfit", 300, 300) in _found(_verify(sealed, own, outside=False))
 
     def test_two_facts_in_the_texts_of_which_one_is_null(self, sealed: Database, own: Settings) -> None:
         """Joined they would read as before: one holds both types, the other none."""
         as_superuser(
             sealed,
-            UNBOUND,
             "ALTER TABLE event ALTER COLUMN type DROP NOT NULL",
             "UPDATE event SET type = type || E'\\x1e' || type WHERE position = 300",
             "UPDATE event SET type = NULL WHERE position = 301",
