@@ -27,7 +27,7 @@ from replay.drift import drift as read_drift
 from replay.everybody import sheets_of_all
 from replay.facts import opened, settle
 from replay.hashes import Hashes, Leaf, NotSealed, Sealed, proven_leaves, sealed
-from replay.hledger import write_hledger
+from replay.hledger import export_hledger as write_hledger_file
 from replay.published import Outside, read_outside
 from replay.receipts import check_receipt
 from replay.sample import MAX_SAMPLE
@@ -44,9 +44,11 @@ from replay.terminal import (
     Copies,
     Keys,
     KnownAt,
+    Output,
     Processes,
     Size,
     StateFile,
+    Subject,
     Url,
     adding,
     counting,
@@ -153,6 +155,7 @@ def refold(url: Url, *, processes: Processes = PROCESSES, as_json: AsJson = Fals
                         "memories": compared.memories,
                         "closed_periods": len(closes.closes),
                         "adjustments": [each._asdict() for each in closes.adjustments],
+                        "adjustments_in_all": closes.adjusted,
                         "notes": compared.notes,
                         "differences": differences,
                     },
@@ -162,7 +165,7 @@ def refold(url: Url, *, processes: Processes = PROCESSES, as_json: AsJson = Fals
         else:
             for line in [*compared.notes, *differences]:
                 say(line)
-            say(f"{len(closes.closes)} periods closed, {len(closes.adjustments)} prior-period adjustments.")
+            say(closes.summary)
             say(f"{compared.facts} facts, {compared.memories} memories, {len(differences)} differences.")
         _end(differences)
 
@@ -392,8 +395,8 @@ def export_hledger(
     known_at: KnownAt = None,
 ) -> None:
     """Write every fact that moves money as a journal file of hledger."""
-    with plainly_explained(), opened(url) as connection, path.open("x", encoding="utf-8") as file:
-        written = write_hledger(connection, file, as_of=as_of.date() if as_of else None, known_at=known_at)
+    with plainly_explained(), opened(url) as connection:
+        written = write_hledger_file(connection, path, as_of=as_of.date() if as_of else None, known_at=known_at)
         say(f"{written.transactions} transactions with {written.postings} postings in {path}.")
 
 
@@ -441,9 +444,7 @@ def receipt(
 def accesses(  # noqa: PLR0913 - the options are the parameters
     url: Url,
     *,
-    subject: Annotated[
-        str | None, typer.Option(help="The person or account, named as it was asked for; `*` for nobody in particular.")
-    ] = None,
+    subject: Subject = None,
     actor: Annotated[str | None, typer.Option(help="Who read: the subject of the token.")] = None,
     since: Annotated[datetime | None, typer.Option(formats=MOMENT, help="From this time on.")] = None,
     until: Annotated[datetime | None, typer.Option(formats=MOMENT, help="Before this time.")] = None,
@@ -474,7 +475,7 @@ def report(  # noqa: PLR0913 - the options are the parameters
     processes: Processes = PROCESSES,
     state: StateFile = None,
     shape: Annotated[Literal["text", "json", "html"], typer.Option("--format", help="In which form.")] = "text",
-    output: Annotated[Path | None, typer.Option(dir_okay=False, help="Write to this file instead.")] = None,
+    output: Output = None,
 ) -> None:
     """One page: what was checked, up to which position, and with which result; the same bytes when run again."""
     with plainly_explained():
@@ -494,7 +495,8 @@ def report(  # noqa: PLR0913 - the options are the parameters
         if output is None:
             _print(page.encode(), end=b"")
         else:
-            output.write_text(page, encoding="utf-8")
+            with output.open("x", encoding="utf-8") as file:
+                file.write(page)
             say(f"{found.result} {output}")
         _end([] if found.holds else [found.result])
 

@@ -143,7 +143,7 @@ def _books(closes: Closes) -> Section:
         for position, close in closes.closes[-MAX_LISTED:]
     ]
     checked.append(("periods closed", f"{len(closes.closes)}"))
-    checked.append(("prior-period adjustments, all declared", f"{len(closes.adjustments)}"))
+    checked.append(("prior-period adjustments, all declared", f"{closes.adjusted}"))
     return Section("Were the books closed rightly?", checked, _limited(closes.findings))
 
 

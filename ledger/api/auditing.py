@@ -50,7 +50,8 @@ class AccessQuestion(BaseModel):
 
     subject: Text | None = Field(
         default=None,
-        description="About this person or account, named as it was asked for; `*` for readings about nobody in particular.",
+        description="About this person or account, named as it was asked for; `*` for readings about nobody in particular, "
+        "`?` for those of an unknown name that was not kept because it may be personal.",
         examples=["EA-1"],
     )
     actor: Text | None = Field(default=None, description="By this subject of a token.", examples=["user:developer"])
