@@ -1,6 +1,7 @@
 """The checkpoints that the notary wrote outside the database, read as the auditor.
 
-A folder with a file for each day, `2027-01-31.ndjson`; a line is JSON with `checkpoint` (the signed note), `signed_at`, and the
+A folder with files named by days, `2027-01-31.ndjson`; the notary names none before the newest that is there, so after its clock
+was ahead a file holds several days. A line is JSON with `checkpoint` (the signed note), `signed_at`, and the
 roots of the tiles that became full since the line before: `first_tile`, `tile_roots` in hex.
 
 A line that is no JSON was torn by a crash; what it should have said stands in the next. It is counted and passed over.
