@@ -30,7 +30,8 @@ APP_ROLE = "ledger_app"
 NOTARY_ROLE = "ledger_notary"
 AUDITOR_ROLE = "ledger_auditor"
 READER_ROLE = "ledger_reader"
-LOGIN_ROLES = (APP_ROLE, NOTARY_ROLE, AUDITOR_ROLE, READER_ROLE)
+OUTLET_ROLE = "ledger_outlet"
+LOGIN_ROLES = (APP_ROLE, NOTARY_ROLE, AUDITOR_ROLE, READER_ROLE, OUTLET_ROLE)
 DATABASE_NAME = "ledger"
 TEMPLATE_NAME = "ledger_template"
 
@@ -58,6 +59,7 @@ class Database:
         admin_url: str,
         notary_url: str | None = None,
         auditor_url: str | None = None,
+        outlet_url: str | None = None,
         embedded: bool,
         settings: Settings,
     ) -> None:
@@ -65,6 +67,7 @@ class Database:
         self.url = url
         self.notary_url = notary_url or url
         self.auditor_url = auditor_url or url
+        self.outlet_url = outlet_url or url
         self.admin_url = admin_url
         self.embedded = embedded
         self._settings = settings
@@ -109,6 +112,10 @@ class Database:
     def connect_as_notary(self) -> psycopg.Connection[TupleRow]:
         """Open a connection to read the journal and write seals; the caller closes it."""
         return psycopg.connect(self.notary_url, **self._connection_arguments())
+
+    def connect_as_outlet(self) -> psycopg.Connection[TupleRow]:
+        """Open a connection to read the journal and write how far it was published; the caller closes it."""
+        return psycopg.connect(self.outlet_url, **self._connection_arguments())
 
     def close(self) -> None:
         """Close the pool; it opens again when used."""
@@ -176,6 +183,7 @@ def _database_of(server: EmbeddedServer, name: str, settings: Settings) -> Datab
         admin_url=server.url(user=SUPERUSER, database=name),
         notary_url=server.url(user=NOTARY_ROLE, database=name),
         auditor_url=server.url(user=AUDITOR_ROLE, database=name),
+        outlet_url=server.url(user=OUTLET_ROLE, database=name),
         embedded=True,
         settings=settings,
     )

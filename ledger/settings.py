@@ -16,6 +16,7 @@ PREFIX = "LEDGER_"
 # PostgreSQL's own bounds: a timeout is a 32-bit number, and the page cache at most 2^30 pages of 8 KiB.
 MOST_TIMEOUT_MS = 2**31 - 1
 MOST_SHARED_BUFFERS_MB = 2**23 - 1
+TOPIC = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,248}$"
 
 
 class Settings(BaseSettings):
@@ -105,6 +106,42 @@ class Settings(BaseSettings):
         default=None,
         description="Where the notary writes checkpoints outside the database, and writers look before their first write. "
         "Unset: `checkpoints` beside that `notary`.",
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        default="127.0.0.1:9092",
+        pattern=r"^[^,\s]+:[0-9]+(,[^,\s]+:[0-9]+)*$",
+        description="Brokers to begin with, `host:port` and commas between.",
+    )
+    kafka_options: Path | None = Field(
+        default=None,
+        description="JSON file that says how to log in to Kafka: `security_protocol`, `ssl_*` and `sasl_*` as in kafka-python. "
+        "Unset: no encryption and no login.",
+    )
+    commands_topic: str = Field(
+        default="pension.commands",
+        pattern=TOPIC,
+        description="Topic that `ledger intake` reads commands from.",
+    )
+    events_topic: str = Field(
+        default="pension.events",
+        pattern=TOPIC,
+        description="Topic that `ledger outlet` publishes facts to.",
+    )
+    refusals_topic: str = Field(
+        default="pension.refusals",
+        pattern=TOPIC,
+        description="Topic that `ledger outlet` publishes refused messages to.",
+    )
+    intake_group: str = Field(
+        default="pension-ledger-intake",
+        pattern=TOPIC,
+        description="Consumer group that the partitions of commands are shared out in.",
+    )
+    source_keys: Path | None = Field(
+        default=None,
+        description="JWKS file with the keys that source systems sign their messages with, each with what it may post. "
+        "Unset: only the development key that is made in the data folder.",
     )
 
     @property
