@@ -11,7 +11,7 @@
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -154,21 +154,26 @@ class Ledger:
         posters: Sequence[Poster | None] | None = None,
         *,
         with_leaves: bool = False,
+        alongside: Callable[[Connection, Sequence[Outcome]], None] | None = None,
     ) -> list[Outcome]:
         """Decide and record the commands, in order, in one transaction; one outcome for each.
 
         `posters` says who posts each of them; None is a trusted caller, such as the command line. `with_leaves` asks for
-        the leaf hashes in the receipts.
+        the leaf hashes in the receipts. `alongside` writes, in the same transaction and under the same lock, what must stand
+        or fall with the outcomes; what it raises undoes them.
         Raises BatchTooLarge, LedgerBusy, LedgerUnavailable; then none of the outcomes is known.
         """
         if len(commands) > MAX_COMMANDS:
             raise BatchTooLarge(BatchTooLarge.__doc__)
-        if not commands:
+        if not commands and alongside is None:
             return []
         posting = _Posting(commands, posters, with_leaves=with_leaves)
         try:
             with self._in_turn(), self._database.connection() as connection, journal.locked(connection):
-                posting.run(connection)
+                if commands:
+                    posting.run(connection)
+                if alongside is not None:
+                    alongside(connection, posting.outcomes)
         except psycopg.errors.CheckViolation as error:
             if error.diag.constraint_name != CLOCK_GUARD:
                 raise

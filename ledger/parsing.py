@@ -15,17 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ledger.domain.commands import ONE, ClosePeriod, Command
+from ledger.domain.reading import read_command, reason
 from ledger.domain.rulebook import PRODUCTS
 
 MAX_LINE_BYTES = 256 * 1024
 BATCH_LINES = 1_000
 BATCH_BYTES = 4 * 2**20
-MAX_REASONS = 3
-MAX_REASON_CHARACTERS = 400
 
 JSON_SUFFIXES = (".ndjson", ".jsonl")
 CSV_SUFFIX = ".csv"
@@ -137,7 +135,7 @@ class _Lines:
             try:
                 command = parse(line)
             except ValueError as error:
-                malformed.append(Malformed(number, _reason(error, line)))
+                malformed.append(Malformed(number, reason(error, line)))
             else:
                 commands.append(command)
                 batch_lines.append(number)
@@ -145,37 +143,10 @@ class _Lines:
 
 
 def _command_of_json(line: bytes) -> Command:
-    command: Command = ONE.validate_json(line)
+    command = read_command(line)
     if isinstance(command, ClosePeriod):
         raise _Wrong("a file cannot close the books; use `ledger close-period`, which computes the trial balance")
     return command
-
-
-def _reason(error: ValueError, line: bytes) -> str:
-    """Why a line is malformed, in a sentence without the line's values."""
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        return f"byte {wrong.start + 1} is not UTF-8{_other_encoding(line)}; save the file as UTF-8"
-    if not isinstance(error, ValidationError):
-        return str(error)
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    reasons = [f"{_place(each['loc'])}{each['msg']}" for each in found[:MAX_REASONS]]
-    if len(found) > MAX_REASONS:
-        reasons.append(f"and {len(found) - MAX_REASONS} more")
-    return "; ".join(reasons)[:MAX_REASON_CHARACTERS]
-
-
-def _place(location: tuple[int | str, ...]) -> str:
-    return f"{'.'.join(map(str, location))}: " if location else ""
-
-
-def _other_encoding(line: bytes) -> str:
-    try:
-        line.decode("gb18030")
-    except UnicodeDecodeError:
-        return ""
-    return " (it reads as GBK)"
 
 
 def _contribution_list(path: Path, lines: _Lines) -> "_ContributionList":
@@ -188,7 +159,7 @@ def _contribution_list(path: Path, lines: _Lines) -> "_ContributionList":
         try:
             opening.append(line.decode("utf-8"))
         except UnicodeDecodeError as wrong:
-            raise FileUnreadable(f"{path}: line {number}: {_reason(wrong, line)}") from wrong
+            raise FileUnreadable(f"{path}: line {number}: {reason(wrong, line)}") from wrong
     try:
         return _ContributionList(*opening)
     except _Wrong as wrong:

@@ -172,8 +172,8 @@ class TestCommandLines:
             (b"{", "Invalid JSON"),
             (b"null", "should be an object"),
             (b"{},{}", "Invalid JSON"),
-            (b'{"type": "PostContributions"}', "does not match any of the expected tags"),
-            (json.dumps(contribution(1, colour="red")).encode(), "colour: Extra inputs are not permitted"),
+            (b'{"type": "PostContributions"}', "`type` must name a command"),
+            (json.dumps(contribution(1, colour="red")).encode(), "?: Extra inputs are not permitted"),
             (json.dumps(contribution(1, amounts_fen={"employee": 1.5})).encode(), "amounts_fen.employee"),
             (json.dumps(contribution(1, amounts_fen={"employee": float("nan")})).encode(), "amounts_fen.employee"),
             (json.dumps(contribution(1)).replace("100", "1e400").encode(), "amounts_fen.employee"),
@@ -229,7 +229,7 @@ class TestEncodings:
     def test_a_line_in_gbk_is_named_so(self, tmp_path: Path) -> None:
         row = contribution(1, account="企业年金")
         _, malformed = read(ndjson(tmp_path / "c.ndjson", json.dumps(row, ensure_ascii=False).encode("gbk")))
-        assert "is not UTF-8 (it reads as GBK); save the file as UTF-8" in malformed[1]
+        assert "is not UTF-8 (it reads as GBK); write it as UTF-8" in malformed[1]
 
     def test_chinese_text_where_a_code_belongs_is_malformed(self, tmp_path: Path) -> None:
         row = contribution(1, account="企业年金")

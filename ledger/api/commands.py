@@ -9,7 +9,6 @@
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,16 +28,15 @@ from ledger.api import accesses, policy, problems
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.documents import body_of_commands
 from ledger.api.examples import COMMAND_EXAMPLES, OUTCOME_LINES
-from ledger.api.faults import MAX_ERRORS
 from ledger.api.parameters import NO_PARAMETERS
 from ledger.api.tokens import Caller, Scope
 from ledger.application import MAX_COMMANDS, Outcome, Receipt, Refused
-from ledger.domain.commands import ONE, Command
+from ledger.domain.commands import Command
+from ledger.domain.faults import MAX_ERRORS
+from ledger.domain.reading import NotTaken, read_command
 from ledger.receipts import Receipts
 
 MAX_BODY_BYTES = 16 * 2**20
-# No person has so many identities, and no command so many links, that it would come near.
-MAX_COMMAND_BYTES = 256 * 2**10
 # Of all bodies that have come and are not answered; whoever sends more is told to come again.
 MAX_HELD_BYTES = 256 * 2**20
 MAX_HELD_BYTES_OF_ONE = MAX_HELD_BYTES // 4
@@ -247,10 +245,10 @@ def _read(items: Iterable[tuple[tuple[int, ...], bytes]]) -> list[Command]:
     errors: list[Mapping[str, Any]] = []
     for place, item in items:
         try:
-            commands.append(_command(item))
+            commands.append(read_command(item))
         except ValidationError as error:
             errors += _errors(error, place)
-        except _NotTaken as error:
+        except NotTaken as error:
             errors.append({"type": "not_taken", "loc": place, "msg": str(error)})
         if len(errors) > MAX_ERRORS:
             break
@@ -263,26 +261,6 @@ def _read(items: Iterable[tuple[tuple[int, ...], bytes]]) -> list[Command]:
     return commands
 
 
-class _NotTaken(ValueError):
-    """Pydantic would take it."""
-
-
-def _command(item: bytes) -> Command:
-    """Raises ValidationError and _NotTaken."""
-    if len(item) > MAX_COMMAND_BYTES:
-        raise _NotTaken(f"A command is at most {MAX_COMMAND_BYTES} bytes long")
-    command: Command = ONE.validate_json(item)
-    ONCE.decode(str(item, "utf-8"))
-    return command
-
-
-def _refuse_twice(members: list[tuple[str, object]]) -> None:
-    """Of a member that comes twice every reader takes another one (RFC 8259, section 4)."""
-    if len(dict(members)) < len(members):
-        raise _NotTaken("An object has a member twice")
-
-
-ONCE = json.JSONDecoder(object_pairs_hook=_refuse_twice)
 ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 from starlette.staticfiles import StaticFiles
@@ -15,7 +15,7 @@ from ledger.api import policy
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.examples import CONTRIBUTION, EXAMPLES, OPENING, REGISTRATION
 from ledger.application import MAX_COMMANDS
-from ledger.domain.commands import COMMANDS, AnyCommand
+from ledger.schemas import command_definitions
 
 REF = "#/components/schemas/{model}"
 ASSETS = "/docs/assets"
@@ -111,29 +111,11 @@ def install(app: FastAPI, *models: type[BaseModel]) -> None:
 def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...]) -> dict[str, Any]:
     schemas = document["components"]["schemas"]
     if "Command" not in schemas:
-        command = TypeAdapter(AnyCommand).json_schema(ref_template=REF)
-        _close(command)
-        schemas.update(command.pop("$defs"))
-        schemas["Command"] = command
+        schemas.update(command_definitions(REF))
         _, further = models_json_schema([(model, "serialization") for model in models], ref_template=REF)
         schemas.update(further["$defs"])
-        for name in COMMANDS:
-            # In the program the class says it; in a request it must be said.
-            schemas[name]["required"] = sorted([*schemas[name]["required"], "type"])
         _show_examples(document)
     return document
-
-
-def _close(schema: Any) -> None:
-    """Where keys have a pattern, pydantic takes no others, and forgets to say so."""
-    if isinstance(schema, dict):
-        if "patternProperties" in schema:
-            schema["additionalProperties"] = False
-        for each in schema.values():
-            _close(each)
-    elif isinstance(schema, list):
-        for each in schema:
-            _close(each)
 
 
 def _show_examples(document: dict[str, Any]) -> None:

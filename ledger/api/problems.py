@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from ledger import application
-from ledger.api.faults import MAX_ERRORS, OUR_NAMES, listed
+from ledger.domain.faults import MAX_ERRORS, OUR_NAMES, listed
 
 MEDIA_TYPE = "application/problem+json"
 REALM = "pension-ledger"

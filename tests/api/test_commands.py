@@ -14,6 +14,7 @@ from ledger.api.answers import JSON, NDJSON
 from ledger.api.tokens import Scope
 from ledger.application import MAX_COMMANDS
 from ledger.domain.notes import open_receipt
+from ledger.domain.reading import MAX_COMMAND_BYTES
 from tests.api.service import RECEIPT_KEY, bearer, own, problem
 from tests.books import assert_whole, commands_recorded
 from tests.commands import contribute, merge, open_account, register
@@ -233,7 +234,7 @@ NO_COMMAND: dict[str, tuple[bytes, str]] = {
     "a day as a number": (changed(b'"2026-02-15"', b"1771113600"), "effective_on"),
     "a moment as a number": (changed(b'"2026-03-01T09:00:00Z"', b"1772355600"), "decided_at"),
     "a moment without an offset": (changed(b'"2026-03-01T09:00:00Z"', b'"2026-03-01T09:00:00"'), "decided_at"),
-    "too long": (GOOD_BYTES[:-1] + b" " * api.MAX_COMMAND_BYTES + b"}", ""),
+    "too long": (GOOD_BYTES[:-1] + b" " * MAX_COMMAND_BYTES + b"}", ""),
     "many errors": (GOOD_BYTES[:-1] + b"".join(b',"f%d":1' % n for n in range(5_000)) + b"}", ""),
 }
 
@@ -369,6 +370,6 @@ class TestLargeBodies:
     def test_sixteen_mebibytes_of_errors_are_no_more_than_a_few(self, service: Service) -> None:
         extra: Any = GOOD_BYTES[:-1] + b"".join(b',"%x":1' % number for number in range(1_400_000)) + b"}"
         found = problem(service.post_bytes(extra), 400, "malformed-command")
-        assert found["errors"] == [{"place": "", "reason": f"A command is at most {api.MAX_COMMAND_BYTES} bytes long"}]
+        assert found["errors"] == [{"place": "", "reason": f"A command is at most {MAX_COMMAND_BYTES} bytes long"}]
         many = b"[" + b",".join([b"1"] * 8_000_000) + b"]"
         problem(service.post_bytes(many), 413, "batch-too-large")
