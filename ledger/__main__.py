@@ -3,9 +3,7 @@
 import gc
 import os
 import shutil
-import signal
 import sys
-import threading
 import time
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -43,6 +41,7 @@ from ledger.rebuilding import rebuild as rebuild_aside
 from ledger.serving import serve as serve_api
 from ledger.settings import Settings
 from ledger.status import read_status
+from ledger.streaming import intake, stop_when_told, topics
 from ledger.taking import NAMES
 from ledger.terminal import (
     EXIT_CODES,
@@ -85,6 +84,10 @@ KnownAt = Annotated[
 ]
 Host = Annotated[str, typer.Option(help="Address to serve at.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes a free one.")]
+
+
+for command in (intake, topics):
+    app.command(epilog=EXIT_CODES)(command)
 
 
 @app.callback()
@@ -224,7 +227,7 @@ def project(
             passed = projector.catch_up()
             _say({"passed": passed}, f"Took {passed:,} positions.", as_json)
         else:
-            stop = _stop_when_told()
+            stop = stop_when_told()
             _say({"projecting": NAMES}, "Projecting (Ctrl-C ends it).", as_json)
             projector.run(stop, report=lambda sentence: typer.echo(sentence, err=True))
 
@@ -261,17 +264,10 @@ def notary(
             run_notary(
                 database,
                 settings,
-                _stop_when_told(),
+                stop_when_told(),
                 ready=lambda key: _say({"key": key}, f"Sealing (Ctrl-C ends it). Verifier key: {key}", as_json),
                 report=lambda sentence: typer.echo(sentence, err=True),
             )
-
-
-def _stop_when_told() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
-    return stop
 
 
 @app.command(epilog=EXIT_CODES)

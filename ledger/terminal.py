@@ -6,6 +6,7 @@
 3  some lines were malformed (refused commands or not); with --strict nothing was posted
 4  the database is not there, not up to date, or busy; what was posted stands, and posting again goes on
 5  the journal contradicts what was sealed; nothing was written or signed
+6  Kafka is not there, or its messages cannot be gone on with; what was recorded stands
 """
 
 from collections.abc import Callable, Iterator
@@ -22,11 +23,13 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from ledger.api.tokens import KeyExposed, KeysUnusable
 from ledger.application import LedgerBusy, LedgerUnavailable
+from ledger.broker import BrokerUnavailable, OptionsExposed, OptionsUnusable, TopicMissing
 from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
 from ledger.database import DatabaseBehind
 from ledger.embedded import EmbeddedServerFailed
 from ledger.facts import TooManyFacts
 from ledger.files import Advance, size_bytes
+from ledger.intake import IntakeHalted, MessagesLost, PartitionCutShort
 from ledger.keys import KeyFileUnusable
 from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
@@ -37,6 +40,7 @@ from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
 from ledger.seals import JournalRestored, SealsBroken
 from ledger.serving import AddressTaken
 from ledger.settings import Settings, variable_name
+from ledger.signing import SourceKeysExposed, SourceKeysUnusable
 from migrations import MigrationError
 
 SOME_REFUSED: Final = 1
@@ -44,6 +48,7 @@ WRONG_USAGE: Final = 2
 SOME_MALFORMED: Final = 3
 DATABASE_UNAVAILABLE: Final = 4
 SEALS_CONTRADICTED: Final = 5
+BROKER_UNAVAILABLE: Final = 6
 
 EXIT_CODES = """
 **Exit codes**
@@ -54,6 +59,7 @@ EXIT_CODES = """
 - `3` some lines were malformed
 - `4` the database is not there, not up to date, or busy
 - `5` the journal contradicts what was sealed
+- `6` Kafka is not there, or its messages cannot be gone on with
 """
 
 
@@ -144,8 +150,22 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
     **dict.fromkeys((TooManyFacts, CloseRefused), (SOME_REFUSED, _itself)),
     **dict.fromkeys((JournalRestored, SealRefused, SealsBroken), (SEALS_CONTRADICTED, _itself)),
     **dict.fromkeys(
-        (FileUnreadable, AddressTaken, ClosingMisspelt, KeysUnusable, KeyExposed, KeyFileUnusable),
+        (
+            AddressTaken,
+            ClosingMisspelt,
+            FileUnreadable,
+            KeyExposed,
+            KeyFileUnusable,
+            KeysUnusable,
+            OptionsExposed,
+            OptionsUnusable,
+            SourceKeysExposed,
+            SourceKeysUnusable,
+        ),
         (WRONG_USAGE, _itself),
+    ),
+    **dict.fromkeys(
+        (BrokerUnavailable, IntakeHalted, MessagesLost, PartitionCutShort, TopicMissing), (BROKER_UNAVAILABLE, _itself)
     ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),
     ValidationError: (WRONG_USAGE, _wrong_settings),
