@@ -109,6 +109,11 @@ class SigningKey(NamedTuple):
     sign: Callable[[bytes], bytes]
 
 
+def hmac_signing_key(kid: str, secret: bytes) -> SigningKey:
+    """For a source whose key is a secret that it shares with the ledger."""
+    return SigningKey(kid, lambda signed: hmac.digest(secret, signed, "sha256"))
+
+
 def signed_bytes(*, topic: str, key: bytes | None, value: bytes) -> bytes:
     """What is signed. No two messages are spelled the same: a topic has no line end, and the key's length stands before it."""
     key = key or b""

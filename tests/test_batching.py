@@ -62,14 +62,13 @@ class Gate(Ledger):
         self,
         commands: Sequence[Command],
         posters: Sequence[Poster | None] | None = None,
-        *,
-        with_leaves: bool = False,
+        **options: Any,
     ) -> list[Outcome]:
         self.entered.set()
         assert self.open.wait(WAIT_S)
         if self.error is not None:
             raise self.error
-        return super().post(commands, posters, with_leaves=with_leaves)
+        return super().post(commands, posters, **options)
 
 
 def transactions(database: Database) -> int:
@@ -341,11 +340,10 @@ def test_large_calls_and_small_ones_take_turns(database: Database) -> None:
             self,
             commands: Sequence[Command],
             posters: Sequence[Poster | None] | None = None,
-            *,
-            with_leaves: bool = False,
+            **options: Any,
         ) -> list[Outcome]:
             taken.append(len(commands))
-            return super().post(commands, posters, with_leaves=with_leaves)
+            return super().post(commands, posters, **options)
 
     ledger = Noting(database)
     ledger.post([register("turn:1"), open_account("turn:1", "T1")])
