@@ -27,6 +27,7 @@ from bench.process import posting_process
 from bench.reading import built, readings
 from bench.report import Report, Scale, journal_size, vacuumed
 from bench.sealing import seals
+from bench.streaming import streaming
 from bench.world import World, post_all, set_up
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
@@ -284,7 +285,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
     parser.add_argument(
-        "--only", choices=["post", "hot", "group", "processes", "growth", "readings", "seals"], help="one section"
+        "--only",
+        choices=["post", "hot", "group", "processes", "growth", "readings", "seals", "kafka"],
+        help="one section",
     )
     arguments = parser.parse_args()
     scale = QUICK if arguments.quick else FULL
@@ -315,6 +318,8 @@ def main() -> None:
             arena.close()
         if arguments.only in (None, "growth"):
             growth(server, scale, report)
+        if arguments.only in (None, "kafka"):
+            streaming(server, scale, report)
     if arguments.quick or arguments.only:
         return
     RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ from ledger.rebuilding import rebuild as rebuild_aside
 from ledger.serving import serve as serve_api
 from ledger.settings import Settings
 from ledger.status import read_status
-from ledger.streaming import intake, stop_when_told, topics
+from ledger.streaming import intake, outlet, stop_when_told, topics
 from ledger.taking import NAMES
 from ledger.terminal import (
     EXIT_CODES,
@@ -86,7 +86,7 @@ Host = Annotated[str, typer.Option(help="Address to serve at.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes a free one.")]
 
 
-for command in (intake, topics):
+for command in (intake, outlet, topics):
     app.command(epilog=EXIT_CODES)(command)
 
 

@@ -54,6 +54,8 @@ FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
 LOOK_EVERY_S = 5.0
 LOOK_WAIT_MS = 2_000
+MAX_UNANSWERED = 1
+CLOSE_MS = 5_000
 MAX_LOGGED = 50
 # Messages at which the ledger fails for a reason of its own are set aside one by one; so many in a row, and it is not them.
 MAX_FAILED_IN_A_ROW = 10
@@ -143,6 +145,7 @@ class Intake:
         self._pause_s = FIRST_PAUSE_S
         self._at_fault: tuple[int, int] | None = None
         self._looked_at_s = 0.0
+        self._unanswered = 0
         self._problems: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -152,6 +155,7 @@ class Intake:
                 topic = required_topic(self._settings, self._settings.commands_topic)
                 self._read(topic, stop)
             except (BrokerUnavailable, TopicMissing, errors.KafkaError) as error:
+                self._unanswered = 0
                 self._wait_out("broker", error, stop)
 
     def problems(self) -> list[str]:
@@ -178,7 +182,7 @@ class Intake:
             finally:
                 self._forget()
                 # Leaving the group at once lets others take over at once.
-                consumer.close(autocommit=False)
+                consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
     def _consumer(self) -> KafkaConsumer:
         return KafkaConsumer(
@@ -378,7 +382,10 @@ class Intake:
         raise Fenced("the offsets were moved") from error
 
     def _look(self, consumer: KafkaConsumer) -> None:
-        """Now and then: whether the broker answers, and where the partitions end that give nothing to read."""
+        """Now and then: whether the broker answers, and where the partitions end that give nothing to read.
+
+        A consumer whose broker is away spins (kafka-python 3.0), so it is closed. Raises BrokerUnavailable.
+        """
         now_s = time.monotonic()
         if now_s < self._looked_at_s + LOOK_EVERY_S:
             return
@@ -390,9 +397,13 @@ class Intake:
         self._problems.pop("partitions", None)
         try:
             ends = consumer.end_offsets(places, timeout_ms=LOOK_WAIT_MS)
-        except errors.KafkaTimeoutError:
+        except errors.KafkaTimeoutError as error:
             self._problem("broker", "it does not answer")
+            self._unanswered += 1
+            if self._unanswered > MAX_UNANSWERED:
+                raise BrokerUnavailable(BrokerUnavailable.__doc__) from error
             return
+        self._unanswered = 0
         self._problems.pop("broker", None)
         for place, end in ends.items():
             held = self._held.get(place.partition)

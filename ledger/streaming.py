@@ -6,15 +6,19 @@ import socket
 import threading
 from typing import Annotated
 
+import structlog
 import typer
 
 from ledger.broker import make_topics
 from ledger.database import open_database
 from ledger.intake import Intake
 from ledger.notary import require_sealed
+from ledger.outlet import Outlet
 from ledger.settings import Settings
 from ledger.signing import source_keys
 from ledger.terminal import plainly_explained, print_json
+
+log = structlog.get_logger("ledger.streaming")
 
 PARTITIONS = 12
 MAX_PARTITIONS = 1_000
@@ -63,6 +67,20 @@ def intake(
             member = f"{socket.gethostname()[:96]}:{os.getpid()}"
             reads = Intake(database, settings, source_keys(settings), member=member, accepts_lost=accept_lost)
             reads.run(stop_when_told())
+
+
+def outlet() -> None:
+    """Publish facts and refused messages to Kafka, as a process of its own; a second one stands by.
+
+    Each fact is published at least once and in order, as a CloudEvent with its position: a reader that drops every position not
+    above the highest it has seen in a partition gets each fact once. In the database it is `ledger_outlet`.
+
+    Example: `ledger outlet`
+    """
+    with plainly_explained():
+        settings = Settings()
+        with open_database(settings) as database:
+            Outlet(database, settings).run(stop_when_told(), report=log.warning)
 
 
 def stop_when_told() -> threading.Event:
