@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 TESTS ?= test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format-check lint types contracts format bench lock clean
+.PHONY: help setup run test chaos check format-check lint types contracts format bench kafka asyncapi secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,10 @@ run: $(READY) ## Start everything, post the sample, print a unified balance shee
 	$(BIN)/ledger demo
 
 test: $(READY) ## Run all tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+chaos: $(READY) ## Kill intakes, outlets, the broker and PostgreSQL under load, and count what came of 100,000 commands
+	$(BIN)/python -m tests.kafka.chaos --commands 100000
 
 check: format-check lint types contracts $(TESTS) ## The whole gate: format, lint, types, contracts, tests
 
@@ -49,6 +52,15 @@ format: $(READY) ## Format and fix what can be fixed
 
 bench: $(READY) ## Measure, side by side with the floor and a peer
 	$(BIN)/python -m bench
+
+kafka: $(READY) ## Get Apache Kafka for tests and benchmarks (Maven and Java 17 are needed for it)
+	$(BIN)/python -m tests.kafka.fetch
+
+asyncapi: ## Get the official AsyncAPI schema, which a test compares with where it is there (needs npm)
+	npm install --prefix .asyncapi --no-save --no-audit --no-fund --ignore-scripts @asyncapi/specs@6.11.1
+
+secrets: ## Make the secret files of docker-compose.yml; those that are there stay
+	sh deploy/secrets.sh
 
 lock: ## Renew requirements.lock from pyproject.toml
 	$(PYTHON) -m venv --clear .venv-lock

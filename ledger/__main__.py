@@ -17,6 +17,8 @@ from ledger.api.problems import TokenInvalid
 from ledger.api.tokens import DEVELOPMENT_PURPOSE, DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
 from ledger.closing import close_period as close_books
+from ledger.contract.exporting import bump as bump_versions
+from ledger.contract.exporting import export as export_contract
 from ledger.database import Database, migrate_database, open_database
 from ledger.demo import story
 from ledger.files import FileReport, check_files, check_openings, is_report, post_file
@@ -573,6 +575,34 @@ def _development_token(  # noqa: PLR0913 - as `mint`
 def _program() -> str:
     """How to call this program: `make run` calls it in its own environment, which is seldom on the path."""
     return "ledger" if shutil.which("ledger") else os.path.relpath(sys.argv[0])
+
+
+@app.command(epilog=EXIT_CODES)
+def contract(
+    *,
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", file_okay=False, help="Where to write it; earlier versions there stay.")
+    ] = Path("docs/contract"),
+    bump: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="First give this its next version, because it changed; may be given several times."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the contract of the topics: an AsyncAPI document, and a JSON Schema of each command, fact and header.
+
+    What means something else than its version says is not written before it has a new version, with `--bump`, in the
+    project's source tree. Files of earlier versions stay, because facts are never rewritten.
+
+    Example: `ledger contract --out contract`
+    """
+    with plainly_explained():
+        given = bump_versions(bump) if bump else []
+        written = export_contract(out)
+    lines = [*(f"new version: {name.uri}" for name in given), f"{len(written)} files are in {out}."]
+    _say({"bumped": [name.uri for name in given], "files": [str(path) for path in written]}, "\n".join(lines), as_json)
 
 
 if __name__ == "__main__":

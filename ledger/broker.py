@@ -14,7 +14,7 @@ import msgspec
 from kafka import errors
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from ledger.settings import Settings
+from ledger.settings import Settings, is_secret_file
 
 OPTION_PREFIXES = ("security_protocol", "ssl_", "sasl_")
 MAX_OPTIONS_BYTES = 64 * 1024
@@ -44,6 +44,10 @@ class OptionsExposed(PermissionError):
     """Others may read the file of LEDGER_KAFKA_OPTIONS, which holds secrets; take their rights away and change the secrets."""
 
 
+class NotAuthorized(RuntimeError):
+    """Kafka does not allow this; log in as a user who may, with LEDGER_KAFKA_OPTIONS, or have the right given."""
+
+
 class TopicMissing(RuntimeError):
     """A topic is missing; make it with `ledger topics`, or name another in the settings."""
 
@@ -68,7 +72,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 def _read_options(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_mode & OTHERS_MAY_READ:
+        if path.stat().st_mode & OTHERS_MAY_READ and not is_secret_file(path):
             raise OptionsExposed(f"{path}: {OptionsExposed.__doc__}")
         with path.open("rb") as file:
             options = msgspec.json.decode(file.read(MAX_OPTIONS_BYTES), type=dict[str, str | int | bool | None])
@@ -126,7 +130,12 @@ def make_topics(settings: Settings, *, partitions: int, replicas: int) -> list[s
     names = [settings.commands_topic, settings.events_topic, settings.refusals_topic]
     there = topics(settings, names)
     # Two replicas must hold a message before it is acknowledged, where there are three.
-    durable = {"min.insync.replicas": str(max(1, replicas - 1)), "unclean.leader.election.enable": "false"}
+    durable = {
+        # Were older messages of a key removed, followers would take what is left for all.
+        "cleanup.policy": "delete",
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "unclean.leader.election.enable": "false",
+    }
     configurations = {
         settings.commands_topic: {
             "retention.ms": str(COMMANDS_KEPT_MS),
@@ -148,6 +157,8 @@ def make_topics(settings: Settings, *, partitions: int, replicas: int) -> list[s
         )
     except errors.TopicAlreadyExistsError:
         pass  # Somebody else made it at the same moment.
+    except (errors.AuthorizationError, errors.AuthenticationFailedError) as error:
+        raise NotAuthorized(f"{error}. {NotAuthorized.__doc__}") from error
     except (errors.KafkaError, OSError) as error:
         raise BrokerUnavailable(f"{error}. {BrokerUnavailable.__doc__}") from error
     finally:

@@ -56,6 +56,9 @@ LOOK_EVERY_S = 5.0
 LOOK_WAIT_MS = 2_000
 MAX_UNANSWERED = 1
 CLOSE_MS = 5_000
+# An intake without a partition is a spare, or was forgotten by the group: after so long it joins again.
+FIRST_IDLE_S = 15.0
+LONGEST_IDLE_S = 600.0
 MAX_LOGGED = 50
 # Messages at which the ledger fails for a reason of its own are set aside one by one; so many in a row, and it is not them.
 MAX_FAILED_IN_A_ROW = 10
@@ -146,6 +149,7 @@ class Intake:
         self._at_fault: tuple[int, int] | None = None
         self._looked_at_s = 0.0
         self._unanswered = 0
+        self._idle_since_s, self._idle_patience_s = time.monotonic(), FIRST_IDLE_S
         self._problems: dict[str, str] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -170,6 +174,8 @@ class Intake:
         with ThreadPoolExecutor(1, thread_name_prefix="ledger-posting") as poster:
             try:
                 consumer.subscribe([topic.name], listener=listener)
+                # Whoever leads the group without knowing the topic's partitions assigns none, to anybody.
+                consumer.partitions_for_topic(topic.name)
                 while not stop.is_set():
                     try:
                         self._turn(consumer, topic, listener, poster)
@@ -393,7 +399,12 @@ class Intake:
         places = [place for place in consumer.assignment() if place.partition in self._held]
         if not places:
             self._problems["partitions"] = "none is assigned to this intake"
+            if now_s > self._idle_since_s + self._idle_patience_s:
+                self._idle_since_s = now_s
+                self._idle_patience_s = min(2 * self._idle_patience_s, LONGEST_IDLE_S)
+                raise BrokerUnavailable("no partition was assigned for long; the group is joined again")
             return
+        self._idle_since_s, self._idle_patience_s = now_s, FIRST_IDLE_S
         self._problems.pop("partitions", None)
         try:
             ends = consumer.end_offsets(places, timeout_ms=LOOK_WAIT_MS)

@@ -1,4 +1,10 @@
-"""Every setting of the ledger, typed, read once from the environment (prefix `LEDGER_`).
+"""Every setting of the ledger, typed, read once: from the environment (prefix `LEDGER_`), else from secret files.
+
+1. A misspelt variable, and a misspelt file beside the secrets, is an error: nothing is silently a default.
+2. The environment counts before a file; of two folders the service manager's counts before the containers'.
+
+A secret file is named as its variable in small letters (`ledger_database_url`) and holds the value; white space around it does
+not count. It lies where containers get their secrets, or where systemd puts credentials.
 
 Run as a program, this module prints the table that stands in the README.
 """
@@ -10,9 +16,12 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 PREFIX = "LEDGER_"
+# Where Docker, Podman and Kubernetes put secrets, and the variable by which systemd names its folder of credentials.
+CONTAINER_SECRETS = Path("/run/secrets")
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 # PostgreSQL's own bounds: a timeout is a 32-bit number, and the page cache at most 2^30 pages of 8 KiB.
 MOST_TIMEOUT_MS = 2**31 - 1
 MOST_SHARED_BUFFERS_MB = 2**23 - 1
@@ -20,7 +29,7 @@ TOPIC = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,248}$"
 
 
 class Settings(BaseSettings):
-    """What a deployment may choose. A misspelt `LEDGER_` variable is an error, not a default."""
+    """What a deployment may choose. A misspelt `LEDGER_` variable or secret file is an error, not a default."""
 
     # An empty variable is how compose files and shells spell an unset one.
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
@@ -160,6 +169,19 @@ class Settings(BaseSettings):
         folder = self.data_folder.expanduser()
         return folder if self.database_url is None else folder / "external"
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - part of the signature; there is no such file here
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - replaced, because the folders are known only now
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then each folder of secrets that there is."""
+        folders = [SecretsSettingsSource(settings_cls, secrets_dir=folder) for folder in secret_folders()]
+        return init_settings, env_settings, *folders
+
     @model_validator(mode="after")
     def _refuse_unknown_variables(self) -> Self:
         known = {variable_name(field) for field in type(self).model_fields}
@@ -167,7 +189,28 @@ class Settings(BaseSettings):
         if unknown:
             message = f"no such setting: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
             raise ValueError(message)
+        misspelt = sorted(
+            str(path)
+            for folder in secret_folders()
+            for path in folder.iterdir()
+            if path.name.upper().startswith(PREFIX) and path.name.upper() not in known
+        )
+        if misspelt:
+            message = f"no such setting: {', '.join(misspelt)}; known are {', '.join(sorted(map(str.lower, known)))}"
+            raise ValueError(message)
         return self
+
+
+def secret_folders() -> list[Path]:
+    """Folders of secret files that there are here, the first counting most."""
+    named = os.environ.get(CREDENTIALS_VARIABLE)
+    folders = [CONTAINER_SECRETS] if not named else [Path(named), CONTAINER_SECRETS]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def is_secret_file(path: Path) -> bool:
+    """Whether it lies where secrets are handed over: who hands it over sets its mode, and decides who reads it in other ways."""
+    return path.parent in secret_folders()
 
 
 def variable_name(field: str) -> str:

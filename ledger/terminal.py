@@ -23,8 +23,9 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from ledger.api.tokens import KeyExposed, KeysUnusable
 from ledger.application import LedgerBusy, LedgerUnavailable
-from ledger.broker import BrokerUnavailable, OptionsExposed, OptionsUnusable, TopicMissing
+from ledger.broker import BrokerUnavailable, NotAuthorized, OptionsExposed, OptionsUnusable, TopicMissing
 from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
+from ledger.contract.exporting import ContractRefused
 from ledger.database import DatabaseBehind
 from ledger.embedded import EmbeddedServerFailed
 from ledger.facts import TooManyFacts
@@ -153,6 +154,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         (
             AddressTaken,
             ClosingMisspelt,
+            ContractRefused,
             FileUnreadable,
             KeyExposed,
             KeyFileUnusable,
@@ -165,7 +167,8 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         (WRONG_USAGE, _itself),
     ),
     **dict.fromkeys(
-        (BrokerUnavailable, IntakeHalted, MessagesLost, PartitionCutShort, TopicMissing), (BROKER_UNAVAILABLE, _itself)
+        (BrokerUnavailable, IntakeHalted, MessagesLost, NotAuthorized, PartitionCutShort, TopicMissing),
+        (BROKER_UNAVAILABLE, _itself),
     ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),
     ValidationError: (WRONG_USAGE, _wrong_settings),

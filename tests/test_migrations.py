@@ -33,6 +33,7 @@ APPEND_ONLY = {
     "command": "command_id",
     "event": "position",
     "event_tag": "position",
+    "refused_message": "number",
     "reused_command": "command_id",
 }
 CHANGES = ("UPDATE {} SET {} = {}", "DELETE FROM {}", "TRUNCATE {} CASCADE")
@@ -46,6 +47,11 @@ FROM unnest(%s::bigint[], %s::timestamptz[]) AS fact (position, recorded_at)
 INSERT_ACCESS = """
 INSERT INTO access_record (access_id, actor, token_id, action, subject, question, purpose, status)
 VALUES (gen_random_uuid(), 'user:li', 't', 'account', 'E1', '{}', 'audit', 200)
+"""
+
+INSERT_REFUSED = """
+INSERT INTO refused_message (number, topic, topic_id, partition, message_offset, code, sentence, detail)
+VALUES (1, 'pension.commands', 'id', 0, 0, 'MessageEmpty', 'It has no value.', '{}')
 """
 
 
@@ -65,6 +71,7 @@ def fill(database: Database) -> None:
         connection.execute("INSERT INTO command VALUES ('c', '', 1, 1, NULL, now())")
         connection.execute("INSERT INTO reused_command VALUES ('c', 'other', now())")
         connection.execute(INSERT_ACCESS)
+        connection.execute(INSERT_REFUSED)
 
 
 @pytest.fixture
@@ -214,9 +221,12 @@ class TestRights:
             ).fetchall()
             inserted = connection.execute(
                 """
-                SELECT column_name
+                SELECT table_name, string_agg(column_name, ' ' ORDER BY column_name)
                 FROM information_schema.role_column_grants
-                WHERE grantee = 'ledger_app' AND table_name = 'access_record' AND privilege_type = 'INSERT'
+                WHERE grantee = 'ledger_app'
+                    AND table_name IN ('access_record', 'refused_message')
+                    AND privilege_type = 'INSERT'
+                GROUP BY table_name
                 """
             ).fetchall()
             columns = connection.execute(
@@ -225,7 +235,7 @@ class TestRights:
                 FROM information_schema.role_column_grants
                 WHERE grantee = 'ledger_app'
                     AND privilege_type = 'UPDATE'
-                    AND table_name <> 'memory'
+                    AND table_name NOT IN ('memory', 'intake_offset')
                     AND table_name !~ '_[12]$'
                 """
             ).fetchall()
@@ -239,23 +249,21 @@ class TestRights:
             "event_json": "SELECT",
             "event_tag": "INSERT SELECT",
             "head": "SELECT",
+            "intake_offset": "INSERT SELECT UPDATE",
             "memory": "DELETE INSERT SELECT UPDATE",
             "migration": "SELECT",
+            "outlet_position": "SELECT",
+            "refused_message": "SELECT",
             "reused_command": "INSERT SELECT",
             "checkpoint": "SELECT",
             "tile": "SELECT",
             **ALL_SLOTS,
         }
         # All but the time, which the database writes.
-        assert {column for (column,) in inserted} == {
-            "access_id",
-            "action",
-            "actor",
-            "purpose",
-            "question",
-            "status",
-            "subject",
-            "token_id",
+        assert dict(inserted) == {
+            "access_record": "access_id action actor purpose question status subject token_id",
+            "refused_message": "code command_id detail item key message_offset number partition produced_at sentence "
+            "signature topic topic_id value",
         }
         assert set(columns) == {
             ("head", "size"),

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 DENIED = "42501"
 DONE = "done"
 
-PROTECTED = ("access_record", "checkpoint", "command", "event", "event_tag", "head", "reused_command", "tile")
+PROTECTED = (
+    *("access_record", "checkpoint", "command", "event", "event_tag"),
+    *("head", "refused_message", "reused_command", "tile"),
+)
 DERIVED = (
     *("memory", "dead_letter", "projection", "projection_slot"),
     *(f"{table}_{slot}" for table in ("statement_line", "person_identity", "person_account") for slot in (1, 2)),
@@ -43,21 +46,31 @@ FILL = {
         INSERT INTO access_record (access_id, actor, token_id, action, subject, question, purpose, status)
         VALUES (gen_random_uuid(), 'a', 't', 'sheet', 's', '{}', 'test', 200)
         """,
+        """
+        INSERT INTO refused_message (number, topic, topic_id, partition, message_offset, value, code, sentence, detail)
+        VALUES (1, 'commands', 'id', 0, 0, 'x', 'MessageMalformed', 'Send JSON.', '{}')
+        """,
+        "INSERT INTO intake_offset VALUES ('commands', 'id', 0, 1, 1, 1, 'one', now())",
     ),
+    "ledger_outlet": ("UPDATE outlet_position SET position = 1, published_at = clock_timestamp()",),
     "ledger_notary": (
         "INSERT INTO tile VALUES (0, 0, decode(repeat('00', 8192), 'hex'), sha256(''))",
         "INSERT INTO checkpoint VALUES (1, sha256(''), 'note', now())",
     ),
 }
 
+# How far what goes over Kafka has come.
+KAFKA = ("intake_offset", "outlet_position")
+
 # By role and table, what it may do. What does not stand here it may not; other tables of ours it may not even see.
-SEES_ALL = dict.fromkeys((*PROTECTED, *DERIVED, "migration", "event_json"), "SELECT")
+SEES_ALL = dict.fromkeys((*PROTECTED, *DERIVED, *KAFKA, "migration", "event_json"), "SELECT")
 RIGHTS: dict[str, dict[str, str]] = {
     "ledger_app": {
         **dict.fromkeys(("command", "event", "event_tag", "reused_command"), "INSERT SELECT"),
         # All columns but the time.
-        "access_record": "INSERT SELECT",
-        **dict.fromkeys(("checkpoint", "tile", "migration", "event_json"), "SELECT"),
+        **dict.fromkeys(("access_record", "refused_message"), "INSERT SELECT"),
+        **dict.fromkeys(("checkpoint", "tile", "migration", "event_json", "outlet_position"), "SELECT"),
+        "intake_offset": "INSERT SELECT UPDATE",
         "head": "SELECT UPDATE(recorded_at,size)",
         "memory": "DELETE INSERT SELECT UPDATE",
         "dead_letter": "DELETE INSERT SELECT",
@@ -75,8 +88,12 @@ RIGHTS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("migration", "head", "event"), "SELECT"),
         **dict.fromkeys(("tile", "checkpoint"), "INSERT SELECT"),
     },
+    "ledger_outlet": {
+        **dict.fromkeys(("migration", "head", "event", "refused_message"), "SELECT"),
+        "outlet_position": "SELECT UPDATE(position,published_at)",
+    },
     "ledger_auditor": {**SEES_ALL, "guarded": "SELECT"},
-    "ledger_reader": dict.fromkeys((*DERIVED, "migration", "head", "tile", "checkpoint"), "SELECT"),
+    "ledger_reader": dict.fromkeys((*DERIVED, *KAFKA, "migration", "head", "tile", "checkpoint"), "SELECT"),
     "ledger_guard": {"guarded": "DELETE INSERT SELECT TRUNCATE UPDATE"},
 }
 LOGIN_ROLES = tuple(role for role in RIGHTS if role != "ledger_guard")
@@ -150,6 +167,7 @@ FORGED = {
     "event": "data",
     "event_tag": "tag",
     "head": "size",
+    "refused_message": "value",
     "reused_command": "received_at",
     "tile": "hashes",
 }
@@ -373,6 +391,31 @@ def test_no_role_becomes_another(filled: Database, role: str) -> None:
 def test_the_access_records_time_is_not_the_applications_to_write(filled: Database) -> None:
     statement = "INSERT INTO access_record (access_id, accessed_at) VALUES (gen_random_uuid(), '2020-01-01')"
     assert not_refused(filled, "ledger_app", [statement]) == {}
+
+
+def test_the_time_of_a_refused_message_is_not_the_applications_to_write(filled: Database) -> None:
+    """Invariant 3 of 0012_kafka.sql: it is kept in the order of refusal, and nobody dates it back."""
+    statement = "INSERT INTO refused_message (number, refused_at) VALUES (2, '2020-01-01')"
+    assert not_refused(filled, "ledger_app", [statement]) == {}
+
+
+def test_the_outlet_moves_its_two_streams_and_neither_makes_nor_ends_one(filled: Database) -> None:
+    """It holds a row for as long as it publishes, and while it does so nobody else moves it."""
+    held = "SELECT position FROM outlet_position WHERE stream = 'events' FOR UPDATE"
+    with as_role(filled, "ledger_outlet") as outlet, as_role(filled, "ledger_outlet") as other:
+        assert outlet.execute(held.encode()).fetchone() == (1,)
+        assert other.execute(f"{held} SKIP LOCKED".encode()).fetchone() is None
+    tried = (
+        "INSERT INTO outlet_position VALUES ('mine', 0, now())",
+        "DELETE FROM outlet_position",
+        "UPDATE outlet_position SET stream = 'events'",
+        "SELECT * FROM head FOR UPDATE",
+        "SELECT * FROM event FOR UPDATE",
+        "SELECT * FROM memory",
+        "SELECT * FROM command",
+        "SELECT * FROM intake_offset",
+    )
+    assert not_refused(filled, "ledger_outlet", tried) == {}
 
 
 def test_the_application_can_only_raise_the_head(filled: Database) -> None:

@@ -570,7 +570,7 @@ def test_a_record_is_on_disk_before_the_answer_is_given(world: Service) -> None:
 class TestRights:
     """Who may do what with the records, asked for by trying."""
 
-    ROLES = ("ledger_app", "ledger_notary", "ledger_auditor", "ledger_reader")
+    ROLES = ("ledger_app", "ledger_notary", "ledger_outlet", "ledger_auditor", "ledger_reader")
     CHANGES = (
         "UPDATE access_record SET status = 404",
         "DELETE FROM access_record",
