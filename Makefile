@@ -8,7 +8,7 @@ READY := $(VENV)/ready
 TESTS ?= test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos check format-check lint types contracts format bench kafka asyncapi secrets lock clean
+.PHONY: help setup run test soak chaos check format-check lint types contracts format bench kafka asyncapi secrets lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: $(READY) ## Start everything, post the sample, print a unified balance shee
 
 test: $(READY) ## Run all tests
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+soak: $(READY) ## Run the random tests ten times as long: ten thousand histories, ten thousand damaged bundles
+	SOAK=1 $(BIN)/pytest -n 2 tests/domain/test_identity_invariants.py tests/domain/test_money_invariants.py tests/test_bundle_mutations.py
 
 chaos: $(READY) ## Kill intakes, outlets, the broker and PostgreSQL under load, and count what came of 100,000 commands
 	$(BIN)/python -m tests.kafka.chaos --commands 100000

@@ -137,6 +137,12 @@ class Database:
         }
         return {
             "application_name": "ledger",
+            # A server that vanishes without a word is given up soon, and not after the hours that TCP would wait.
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         }
 

@@ -1,4 +1,4 @@
-"""The ten thousand histories on which the invariants are tested, told once for all of them."""
+"""The histories, ten thousand in a soak, on which the invariants are tested, told once for all of them."""
 
 import pytest
 

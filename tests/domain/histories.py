@@ -15,9 +15,10 @@ from ledger.domain.events import ENTRIES
 from tests.domain import asking
 from tests.domain.asking import CP, EA, OA, PP, RA
 from tests.domain.scenario import Books
+from tests.scale import scaled
 
-# In a good six of ten there are still two persons to merge and part: more than 10,000 then say something of that.
-HISTORIES = 16_400
+# In a good six of ten there are still two persons to merge and part: more than 10,000 then say something of that, in a soak.
+HISTORIES = scaled(16_400)
 CHUNKS = 40
 STEPS = 20
 
@@ -45,7 +46,7 @@ IDENTITY_COMMANDS = (
 
 
 def seeds(chunk: int) -> range:
-    """The seeds of one chunk of the ten thousand histories."""
+    """The seeds of one chunk of the histories."""
     return range(chunk, HISTORIES, CHUNKS)
 
 

@@ -1,4 +1,4 @@
-"""Money is never lost or made, whatever happens: ten thousand histories against a replay from zero."""
+"""Money is never lost or made, whatever happens: a thousand histories, in a soak ten thousand, against a replay from zero."""
 
 from collections import defaultdict
 
