@@ -59,6 +59,14 @@ class Scenario(NamedTuple):
     algorithm: str
 
 
+class Message(NamedTuple):
+    """As the producer takes it."""
+
+    value: bytes
+    key: bytes
+    headers: list[tuple[str, bytes]]
+
+
 class Sender:
     """The source systems of the world, with a key of each kind each."""
 
@@ -78,13 +86,13 @@ class Sender:
         self.path.write_text(json.dumps({"keys": written}), encoding="utf-8")
         self.path.chmod(0o600)
 
-    def send(self, producer: KafkaProducer, topic: str, commands: Sequence[Command], algorithm: str) -> None:
-        """As one message, of one system."""
+    def message(self, topic: str, commands: Sequence[Command], algorithm: str) -> Message:
+        """The commands, which are of one system, as one message."""
         spelled = [command.model_dump(mode="json", exclude_none=True) for command in commands]
         value = json.dumps(spelled if len(spelled) > 1 else spelled[0]).encode()
         key = str(spelled[0]["account"]).encode()
         signing = self.keys[algorithm, commands[0].actor.partition(":")[2]]
-        producer.send(topic, value, key, headers=[(HEADER, sign(signing, topic=topic, key=key, value=value))])
+        return Message(value, key, [(HEADER, sign(signing, topic=topic, key=key, value=value))])
 
 
 def streaming(server: TemporaryServer, scale: Scale, report: Report) -> None:
@@ -164,14 +172,19 @@ def _fill(scenario: Scenario, world: World, sender: Sender, settings: Settings) 
     messages = 0
     if scenario.in_a_list == 1:
         for command in world.payroll(scenario.commands):
-            sender.send(producer, settings.commands_topic, [command], scenario.algorithm)
+            producer.send(
+                settings.commands_topic,
+                **sender.message(settings.commands_topic, [command], scenario.algorithm)._asdict(),
+            )
             messages += 1
     else:
         for _ in range(scenario.commands // scenario.in_a_list):
             accounts = world.accounts[0]
             start = world.random.randrange(len(accounts) - scenario.in_a_list)
             batch = [world.contribution(0, account) for account in accounts[start : start + scenario.in_a_list]]
-            sender.send(producer, settings.commands_topic, batch, scenario.algorithm)
+            producer.send(
+                settings.commands_topic, **sender.message(settings.commands_topic, batch, scenario.algorithm)._asdict()
+            )
             messages += 1
     producer.flush()
     producer.close()
@@ -237,14 +250,17 @@ def _latency(world: World, sender: Sender, database: Database, settings: Setting
         _taken(database, settings)
         listening.start()
         producer = KafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, linger_ms=0)
-        commands = world.payroll(PACE * PACED_S)
+        prepared = [
+            (command.command_id, sender.message(settings.commands_topic, [command], "HMAC"))
+            for command in world.payroll(PACE * PACED_S)
+        ]
         start = time.perf_counter()
-        for number, command in enumerate(commands):
+        for number, (name, message) in enumerate(prepared):
             time.sleep(max(0.0, start + number / PACE - time.perf_counter()))
-            sent[command.command_id] = time.perf_counter()
-            sender.send(producer, settings.commands_topic, [command], "HMAC")
+            sent[name] = time.perf_counter()
+            producer.send(settings.commands_topic, **message._asdict())
         producer.flush()
-        pace = len(commands) / (time.perf_counter() - start)
+        pace = len(prepared) / (time.perf_counter() - start)
         deadline = time.monotonic() + WAIT_S
         while len(came.keys() & sent.keys()) < len(sent):
             assert time.monotonic() < deadline, "not all facts were published"

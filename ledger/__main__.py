@@ -27,6 +27,7 @@ from ledger.notary import run as run_notary
 from ledger.printing import (
     FILES_WIDE,
     LINES_WIDE,
+    STATUS_WIDE,
     WIDE,
     files_table,
     refusals_table,
@@ -487,16 +488,16 @@ def close_period(
 
 @app.command(epilog=EXIT_CODES)
 def status(*, as_json: AsJson = False) -> None:
-    """Print the state of the ledger: its end, the projections and their lag, and the refusals by code.
+    """Print the state of the ledger on one screen: its end, seals, the lag of projections and over Kafka, and refusals by code.
 
     Example: `ledger status --json`
     """
     with plainly_explained(), open_database(Settings()) as database:
         found = read_status(database)
     if as_json:
-        print_json(found._asdict() | {"projections": [each._asdict() for each in found.projections]})
+        print_json(found.as_json())
     else:
-        for table in status_tables(found):
+        for table in status_tables(found, wide=console().width >= STATUS_WIDE):
             console().print(table)
 
 

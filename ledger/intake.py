@@ -11,6 +11,7 @@ Threads: `Intake.run` polls and reads messages, and a second thread posts one ba
 other waits. kafka-python calls the listener on a thread of its own; it only takes notes there.
 """
 
+import gc
 import threading
 import time
 from collections import deque
@@ -31,16 +32,19 @@ from ledger.application import MAX_COMMANDS, Ledger, LedgerBusy, LedgerUnavailab
 from ledger.broker import BrokerUnavailable, Topic, TopicMissing, client_options, required_topic
 from ledger.database import Database
 from ledger.messages import Kept, Message, failed, read_message
+from ledger.metrics import IntakeMetrics
 from ledger.offsets import Claim, Fenced, Move
 from ledger.settings import Settings
 from ledger.signing import SourceKeys
+from ledger.watching import Turns
 
 log = structlog.get_logger("ledger.intake")
 
 # A batch ends with the message that fills it; a message is never divided.
 FULL_BATCH = 2_000
-# Of commands that were read and wait; above it nothing is polled.
-MAX_WAITING = 3 * FULL_BATCH
+FULL_BATCH_BYTES = 8 * 2**20
+# What was read and waits, in batches; above it nothing is polled.
+MAX_WAITING = 3
 MAX_RECORDS = 2_000
 POLL_MS = 200
 SETTLE_S = 0.02
@@ -88,6 +92,10 @@ class _Held:
     end_offset: int
 
 
+class _BatchFailed(Fenced):
+    """The ledger failed at a batch; its messages are posted one by one."""
+
+
 class _Batch(NamedTuple):
     """Whole messages, in their order, and how they move the partitions."""
 
@@ -106,10 +114,11 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-py
 
     def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         assert self.consumer is not None
-        self.on_partitions_revoked(assigned)
         for partition in assigned:
             self.consumer.seek(partition, 0)
             self.consumer.pause(partition)
+        # Noted last: were one claimed in between, it is claimed and sought again.
+        self.on_partitions_revoked(assigned)
 
     def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         with self._guard:
@@ -140,7 +149,8 @@ class Intake:
         self._ledger = Ledger(database)
         self._held: dict[int, _Held] = {}
         self._waiting: deque[Message] = deque()
-        self._waiting_commands = 0
+        # In batches: by its commands or its bytes, whichever is more.
+        self._waiting_batches = 0.0
         self._posting: tuple[_Batch, Future[list[Outcome]]] | None = None
         # So many messages are posted one by one, because a batch with them failed.
         self._careful = 0
@@ -150,16 +160,20 @@ class Intake:
         self._looked_at_s = 0.0
         self._unanswered = 0
         self._idle_since_s, self._idle_patience_s = time.monotonic(), FIRST_IDLE_S
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, str] = {"partitions": "none is assigned to this intake yet"}
+        self.turns = Turns()
+        self.metrics = IntakeMetrics(settings.commands_topic)
 
     def run(self, stop: threading.Event) -> None:
         """Read until stopped. Raises MessagesLost, PartitionCutShort, IntakeHalted, and what the options are wrong in."""
         while not stop.is_set():
+            self.turns.turned()
             try:
                 topic = required_topic(self._settings, self._settings.commands_topic)
                 self._read(topic, stop)
             except (BrokerUnavailable, TopicMissing, errors.KafkaError) as error:
                 self._unanswered = 0
+                self.metrics.began_again("broker")
                 self._wait_out("broker", error, stop)
 
     def problems(self) -> list[str]:
@@ -180,13 +194,17 @@ class Intake:
                     try:
                         self._turn(consumer, topic, listener, poster)
                     except Fenced as error:
+                        self.metrics.began_again("failed" if isinstance(error, _BatchFailed) else "fenced")
                         self._begin_again(consumer)
                         self._wait_out("partition", error, stop)
                     except UNAVAILABLE as error:
+                        self.metrics.began_again("database")
                         self._begin_again(consumer)
                         self._wait_out("database", error, stop)
             finally:
                 self._forget()
+                # kafka-python leaves sockets that never connected to the collector, which runs rarely here.
+                gc.collect()
                 # Leaving the group at once lets others take over at once.
                 consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
 
@@ -209,11 +227,14 @@ class Intake:
         """Settle what was posted, post what waits, read what comes. Raises Fenced, UNAVAILABLE, errors.KafkaError."""
         self._drop(listener.gone())
         self._settle()
+        if self._posting is None:
+            # One that never comes back keeps the loop turning, and is stuck all the same.
+            self.turns.turned()
         for partition in sorted(each.partition for each in consumer.assignment()):
             if partition not in self._held:
                 self._claim(consumer, topic, partition)
         self._submit(topic, poster)
-        if self._waiting_commands < MAX_WAITING:
+        if self._waiting_batches < MAX_WAITING:
             try:
                 found = consumer.poll(0 if self._waiting else POLL_MS, MAX_RECORDS)
             except errors.OffsetOutOfRangeError as error:
@@ -235,8 +256,10 @@ class Intake:
         except ValueError:
             return  # It went again meanwhile.
         self._held[partition] = _Held(claim, next_offset, next_offset, next_offset)
+        self.metrics.taken(partition, next_offset)
         consumer.resume(place)
-        self._problems.pop("database", None)
+        for what in ("database", "partition", "partitions"):
+            self._problems.pop(what, None)
         log.info("partition taken", topic=topic.name, partition=partition, offset=next_offset, claim=claim)
 
     def _take(self, consumer: KafkaConsumer, found: Mapping[TopicPartition, Sequence[Any]]) -> None:
@@ -252,9 +275,15 @@ class Intake:
                 if (message.partition, message.offset) == self._at_fault:
                     message = failed(message)
                 self._waiting.append(message)
-                self._waiting_commands += _weight(message)
+                self._waiting_batches += _share(message)
             held.read_offset = records[-1].offset + 1
             held.end_offset = max(held.read_offset, consumer.highwater(place) or 0)
+            self.metrics.read(
+                place.partition,
+                until=held.read_offset,
+                end_offset=held.end_offset,
+                oldest_ms=records[0].timestamp,
+            )
 
     def _submit(self, topic: Topic, poster: ThreadPoolExecutor) -> None:
         """Let the next batch be posted, if none is being posted."""
@@ -265,12 +294,17 @@ class Intake:
     def _batch(self) -> _Batch:
         """The messages that wait, in their order, until they fill a batch."""
         messages: list[Message] = []
-        commands = 0
-        most = FULL_BATCH if self._careful == 0 else 1
-        while self._waiting and commands < most and commands + _weight(self._waiting[0]) <= MAX_COMMANDS:
+        commands, filled = 0, 0.0
+        while (
+            self._waiting
+            and filled < 1
+            and not (self._careful and messages)
+            and commands + len(self._waiting[0].commands) <= MAX_COMMANDS
+        ):
             messages.append(self._waiting.popleft())
-            commands += _weight(messages[-1])
-        self._waiting_commands -= commands
+            commands += len(messages[-1].commands)
+            filled += _share(messages[-1])
+        self._waiting_batches = max(0.0, self._waiting_batches - filled)
         ends = {message.partition: message.offset + 1 for message in messages}
         moves = [
             Move(partition, held.claim, held.next_offset, until, held.end_offset)
@@ -289,7 +323,11 @@ class Intake:
 
         commands = [command for message in batch.messages for command in message.commands]
         posters = [message.poster for message in batch.messages for _ in message.commands]
-        return self._ledger.post(commands, posters if any(posters) else None, alongside=alongside)
+        began_s = time.monotonic()
+        try:
+            return self._ledger.post(commands, posters if any(posters) else None, alongside=alongside)
+        finally:
+            self.metrics.took(time.monotonic() - began_s)
 
     def _settle(self) -> None:
         """Take note of what was posted. Raises Fenced, UNAVAILABLE, IntakeHalted."""
@@ -305,12 +343,13 @@ class Intake:
             held = self._held.get(move.partition)
             if held is not None and held.claim == move.claim:
                 held.next_offset = move.until
+                self.metrics.recorded(move.partition, move.until)
         self._careful = max(0, self._careful - len(batch.messages))
         self._pause_s = FIRST_PAUSE_S
         self._problems.pop("database", None)
         if any(message.commands for message in batch.messages):
             self._failed_in_a_row = 0
-        self._log(batch, future.result())
+        self._tell(batch, future.result())
 
     def _note_failure(self, batch: _Batch, error: BaseException) -> None:
         """The ledger failed for no reason that goes away: find the message, and set it aside. Raises IntakeHalted, Fenced."""
@@ -323,10 +362,12 @@ class Intake:
             if self._failed_in_a_row > MAX_FAILED_IN_A_ROW or not message.commands:
                 raise IntakeHalted(IntakeHalted.__doc__) from error
             self._at_fault = message.partition, message.offset
-        raise Fenced("a batch failed") from error
+        raise _BatchFailed(_BatchFailed.__doc__) from error
 
-    def _log(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+    def _tell(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+        """Log what was posted, and count it."""
         refused = _refused(batch.messages, outcomes)
+        self.metrics.posted(outcomes, messages=len(batch.messages), refused=[kept.code for _, kept in refused])
         for message, kept in islice(refused, MAX_LOGGED):
             log.warning(
                 "refused",
@@ -336,7 +377,7 @@ class Intake:
                 offset=message.offset,
                 item=kept.item,
             )
-        log.info(
+        log.debug(
             "posted",
             messages=len(batch.messages),
             commands=len(outcomes),
@@ -352,7 +393,7 @@ class Intake:
         for partition in partitions & self._held.keys():
             del self._held[partition]
         self._waiting = deque(each for each in self._waiting if each.partition in self._held)
-        self._waiting_commands = sum(map(_weight, self._waiting))
+        self._waiting_batches = sum(map(_share, self._waiting))
 
     def _begin_again(self, consumer: KafkaConsumer) -> None:
         """Forget all that was read; what is still ours is claimed anew, and read from where it stands."""
@@ -396,7 +437,9 @@ class Intake:
         if now_s < self._looked_at_s + LOOK_EVERY_S:
             return
         self._looked_at_s = now_s
-        places = [place for place in consumer.assignment() if place.partition in self._held]
+        assigned = consumer.assignment()
+        self.metrics.keep({place.partition for place in assigned})
+        places = [place for place in assigned if place.partition in self._held]
         if not places:
             self._problems["partitions"] = "none is assigned to this intake"
             if now_s > self._idle_since_s + self._idle_patience_s:
@@ -420,6 +463,7 @@ class Intake:
             held = self._held.get(place.partition)
             if held is not None:
                 held.end_offset = max(held.end_offset, end)
+                self.metrics.ends(place.partition, end)
 
     def _wait_out(self, what: str, error: Exception, stop: threading.Event) -> None:
         """Pause for longer and longer, up to a bound."""
@@ -433,9 +477,9 @@ class Intake:
         self._problems[what] = why
 
 
-def _weight(message: Message) -> int:
-    """What a message counts in a batch: its commands, and one that has none still takes its place."""
-    return max(1, len(message.commands))
+def _share(message: Message) -> float:
+    """How much of a batch a message fills, by its commands or by its bytes; one that has no command still takes its place."""
+    return max(max(1, len(message.commands)) / FULL_BATCH, len(message.value or b"") / FULL_BATCH_BYTES)
 
 
 def _refused(messages: Sequence[Message], outcomes: Sequence[Outcome]) -> list[tuple[Message, Kept]]:

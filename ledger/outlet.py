@@ -99,6 +99,8 @@ class Progress:
     last_round_messages: int = 0
     last_round_bytes: int = 0
     last_published_at: datetime | None = None
+    # When its thread last went round, by the monotonic clock.
+    turned_s: float = field(default_factory=time.monotonic)
 
     @property
     def lag(self) -> int:
@@ -121,6 +123,10 @@ class OutletState:
     def problems(self) -> list[str]:
         """Why it is not ready. One that stands by is ready."""
         return [f"{each.stream}: {each.problem}" for each in self.streams if each.problem is not None]
+
+    def still_s(self) -> float:
+        """For how long the stream that has stood still longest has."""
+        return time.monotonic() - min(each.turned_s for each in self.streams)
 
 
 class Outlet:
@@ -186,12 +192,14 @@ class Follower:
         self._report = report
         retry_s = RETRY_S
         while not stop.is_set():
+            self._progress.turned_s = time.monotonic()
             try:
                 with self._database.connect_as_outlet() as connection:
                     connection.execute(IDLE_IN_ROUND)
                     connection.execute(f"LISTEN {CHANNEL}".encode())
                     connection.commit()
                     while not stop.is_set():
+                        self._progress.turned_s = time.monotonic()
                         self._step(connection, stop)
                         retry_s = RETRY_S
             except DATABASE_AWAY as error:

@@ -16,14 +16,18 @@ from ledger.domain.refusals import REFUSALS
 from ledger.domain.rulebook import PRODUCTS
 from ledger.domain.sheet import AccountLine, BalanceSheet
 from ledger.files import FileReport
+from ledger.messages import SENTENCES
 from ledger.projections.control_totals import ControlTotals
 from ledger.projections.statements import Statement
-from ledger.status import Status
+from ledger.status import PartitionState, Status, StreamState
 
 # Narrower terminals are shown fewer columns: figures are never cut.
 WIDE = 120
 LINES_WIDE = 100
 FILES_WIDE = 80
+STATUS_WIDE = 100
+# Of more partitions those are shown that are furthest behind: it stays one screen.
+MAX_PARTITIONS = 12
 MOVEMENTS = ("Contributed", "Returns", "Fees", "Paid out", "Moved")
 PILLARS = {1: "第一支柱 First pillar", 2: "第二支柱 Second pillar", 3: "第三支柱 Third pillar"}
 
@@ -161,8 +165,8 @@ def _without(missing: Sequence[int]) -> list[Text]:
     return [Text(f"Without the facts at {positions}, which could not be taken.")] if missing else []
 
 
-def status_tables(status: Status) -> list[RenderableType]:
-    """The state of the ledger on one screen."""
+def status_tables(status: Status, *, wide: bool) -> list[RenderableType]:
+    """The state of the ledger on one screen; where it is not wide, without who reads from Kafka."""
     recorded = f", the last fact of {status.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if status.head else ""
     heading = (
         f"{status.database} PostgreSQL {status.server_version}; the journal ends at position {status.head:,}{recorded}."
@@ -177,7 +181,45 @@ def status_tables(status: Status) -> list[RenderableType]:
         state = f"halted: {each.halted}" if each.halted else rebuilding or ("current" if each.lag == 0 else "behind")
         numbers = (f"{each.position:,}", f"{each.lag:,}", f"{each.lag_s:,.1f}", f"{each.dead_letters:,}")
         projections.add_row(each.name, *numbers, Text(state))
-    return [Text(heading), Text(_sealed(status)), projections, _refusals(status.refusals)]
+    shown: list[RenderableType] = [Text(heading), Text(_sealed(status)), projections]
+    if status.intake:
+        shown += _intake(status.intake, wide=wide)
+    if status.outlet:
+        shown.append(_outlet(status.outlet))
+    if status.refused_messages:
+        shown.append(_refusals(status.refused_messages, "Over Kafka"))
+    return [*shown, _refusals(status.refusals)]
+
+
+def _intake(partitions: Sequence[PartitionState], *, wide: bool) -> list[RenderableType]:
+    """How far the intake has come in the partitions that are furthest behind."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Intake", overflow="fold")
+    for name in ("Recorded", "End", "Behind"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if wide:
+        table.add_column("Seen, UTC", no_wrap=True)
+        table.add_column("By", overflow="fold")
+    furthest = sorted(partitions, key=lambda each: -each.lag)[:MAX_PARTITIONS]
+    for each in sorted(furthest, key=lambda each: (each.topic, each.partition)):
+        numbers = (f"{each.next_offset:,}", f"{each.end_offset:,}", f"{each.lag:,}")
+        seen = (f"{each.seen_at:%Y-%m-%d %H:%M:%S}", each.member) if wide else ()
+        table.add_row(*map(Text, (f"{each.topic}/{each.partition}", *numbers, *seen)))
+    behind = sum(each.lag for each in partitions)
+    rest = len(partitions) - len(furthest)
+    more = f" {rest:,} more partitions are not further behind than these." if rest else ""
+    return [table, Text(f"{behind:,} messages wait in {len(partitions):,} partitions, as last seen.{more}")]
+
+
+def _outlet(streams: Sequence[StreamState]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("Outlet", no_wrap=True)
+    for name in ("Published", "Behind", "Lag, s", "Last, UTC"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in streams:
+        last = "" if each.published_at is None else f"{each.published_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(each.stream, f"{each.position:,}", f"{each.lag:,}", f"{each.lag_s:,.1f}", last)
+    return table
 
 
 def _sealed(status: Status) -> str:
@@ -229,11 +271,11 @@ def refusals_table(reports: Iterable[FileReport]) -> Table:
     return _refusals(refused)
 
 
-def _refusals(refused: Mapping[str, int]) -> Table:
+def _refusals(refused: Mapping[str, int], heading: str = "Refused") -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("Refused", justify="right", no_wrap=True)
+    table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Code", no_wrap=True)
     table.add_column("Meaning")
     for code, count in sorted(refused.items(), key=lambda pair: (-pair[1], pair[0])):
-        table.add_row(f"{count:,}", code, Text(REFUSALS[code].sentence))
+        table.add_row(f"{count:,}", code, Text(SENTENCES[code] if code in SENTENCES else REFUSALS[code].sentence))
     return table

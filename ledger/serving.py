@@ -4,7 +4,6 @@ It ends on SIGINT and SIGTERM: no new requests, answers to those that are there,
 """
 
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -19,22 +18,18 @@ from ledger.api.tokens import verifier
 from ledger.application import Ledger
 from ledger.batching import GroupCommit
 from ledger.database import Database
+from ledger.listening import base_url, listen
 from ledger.notary import PUBLIC_KEY
 from ledger.projector import Projector
 from ledger.receipts import open_receipts
 from ledger.settings import Settings
 
-BACKLOG = 2_048
 # More requests at once than these are answered with 503, by the server itself.
 MAX_REQUESTS_AT_ONCE = 1_024
 KEEP_ALIVE_S = 75
 LAST_ANSWERS_S = 10
 # The event loop and the posting thread take turns often: with the usual 5 ms each would wait for the other.
 SWITCH_S = 0.0005
-
-
-class AddressTaken(OSError):
-    """Another program serves at this address already, or the address is not ours; choose another with --port."""
 
 
 def serve(  # noqa: PLR0913 - what a service is started with
@@ -44,7 +39,7 @@ def serve(  # noqa: PLR0913 - what a service is started with
 
     Raises AddressTaken, KeysUnusable, KeyExposed, KeyFileUnusable, OSError, and what ended the projector if that was no end.
     """
-    listening = _listen(host, port)
+    listening = listen(host, port)
     sys.setswitchinterval(SWITCH_S)
     with listening, GroupCommit(Ledger(database)) as group:
         app = create_app(
@@ -79,7 +74,7 @@ def serve(  # noqa: PLR0913 - what a service is started with
         try:
             if projects:
                 projecting.start()
-            ready(f"http://{_in_address(host)}:{listening.getsockname()[1]}")
+            ready(base_url(host, listening))
             server.run(sockets=[listening])
         except KeyboardInterrupt:
             pass
@@ -94,19 +89,6 @@ def serve(  # noqa: PLR0913 - what a service is started with
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name of a host"
-        raise AddressTaken(f"{_in_address(host)}:{port}: {reason}. {AddressTaken.__doc__}") from error
-
-
-def _in_address(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _project(database: Database, stop: threading.Event, server: uvicorn.Server, failed: list[BaseException]) -> None:

@@ -32,6 +32,7 @@ from ledger.facts import TooManyFacts
 from ledger.files import Advance, size_bytes
 from ledger.intake import IntakeHalted, MessagesLost, PartitionCutShort
 from ledger.keys import KeyFileUnusable
+from ledger.listening import AddressTaken
 from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
 from ledger.printing import WIDE
@@ -39,7 +40,6 @@ from ledger.projections.standing import PersonUnknown, PositionNotRecorded, Proj
 from ledger.projections.statements import AccountUnknown
 from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
 from ledger.seals import JournalRestored, SealsBroken
-from ledger.serving import AddressTaken
 from ledger.settings import Settings, variable_name
 from ledger.signing import SourceKeysExposed, SourceKeysUnusable
 from migrations import MigrationError

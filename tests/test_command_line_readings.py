@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from ledger.__main__ import app
@@ -229,6 +230,50 @@ class TestStatus:
         assert "Nothing is sealed." in shown("status")
         assert shown("status").count("current") == 3
         assert read_json("status")["refusals"] == {}
+        assert (read_json("status")["intake"], read_json("status")["outlet"]) == ([], [])
+        assert [word for word in ("Intake", "Outlet", "Over Kafka") if word in shown("status")] == []
+
+    @pytest.mark.usefixtures("ledger")
+    @pytest.mark.parametrize("width", [80, 160])
+    def test_the_ways_over_kafka_are_on_it_where_they_were_used(
+        self, monkeypatch: pytest.MonkeyPatch, database: Database, width: int
+    ) -> None:
+        """Of a topic that was made anew the later one counts, and of many partitions those furthest behind are shown."""
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("ledger.__main__.console", lambda: Console(width=width))
+        with psycopg.connect(database.admin_url) as connection:
+            for partition, topic_id, lag in ((0, "old", 9), *((number, "new", number) for number in range(20))):
+                connection.execute(
+                    "INSERT INTO intake_offset VALUES ('pension.commands', %s, %s, 1000, %s, 1, 'host:7', now() + %s)",
+                    (topic_id, partition, 1000 + lag, "1 hour" if topic_id == "new" else "0"),
+                )
+            connection.execute("UPDATE outlet_position SET position = 4 WHERE stream = 'events'")
+        with database.connection() as connection:
+            for number, code in enumerate(("MessageUnsigned", "AccountUnknown", "MessageUnsigned"), 1):
+                connection.execute(
+                    """
+                    INSERT INTO refused_message
+                        (number, topic, topic_id, partition, message_offset, code, sentence, detail)
+                    VALUES (%s, 'pension.commands', 'new', 0, %s, %s, 'Why.', '{}')
+                    """,
+                    (number, number, code),
+                )
+        found, output = read_json("status"), shown("status")
+        assert [(each["partition"], each["lag"]) for each in found["intake"]] == [(each, each) for each in range(20)]
+        assert [(each["stream"], each["position"], each["lag"]) for each in found["outlet"]] == [
+            ("events", 4, 7),
+            ("refusals", 0, 3),
+        ]
+        assert found["outlet"][1]["published_at"] is None
+        assert all(each["lag_s"] > 0 for each in found["outlet"])
+        assert found["refused_messages"] == {"MessageUnsigned": 2, "AccountUnknown": 1}
+        assert re.search(r"pension\.commands/19 +1,000 +1,019 +19", output)
+        assert "pension.commands/7 " not in output
+        assert "190 messages wait in 20 partitions, as last seen. 8 more partitions" in " ".join(output.split())
+        assert re.search(r"events +4 +7 +[\d.,]+ +[\d-]{10}", output)
+        assert re.search(r"2 +MessageUnsigned +The message has not one header", output)
+        assert re.search(r"1 +AccountUnknown +No account with this id", output)
+        assert ("host:7" in output) == (width == 160)
 
 
 class TestToken:

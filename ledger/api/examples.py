@@ -250,6 +250,27 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
         "refusals": {"AccountUnknown": 1},
+        "intake": [
+            {
+                "topic": "pension.commands",
+                "partition": 0,
+                "next_offset": 3,
+                "end_offset": 4,
+                "lag": 1,
+                "member": "intake-1:7",
+                "seen_at": "2025-01-25T12:00:01.250000+00:00",
+            }
+        ],
+        "outlet": [
+            {
+                "stream": "events",
+                "position": 2,
+                "lag": 1,
+                "lag_s": 0.2,
+                "published_at": "2025-01-25T12:00:01.200000+00:00",
+            }
+        ],
+        "refused_messages": {"MessageUnsigned": 1},
     },
     "Keys": {
         "origin": "pension-ledger.example/development",

@@ -22,7 +22,7 @@ from ledger.api.problems import MEDIA_TYPE, PROBLEMS, ProblemBody, responses
 from ledger.api.tokens import Scope
 from ledger.application import Outcome, Refused
 from ledger.database import Database
-from ledger.status import halted_projections, read_status
+from ledger.status import Status, halted_projections, read_status
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -55,10 +55,33 @@ class ProjectionReading(BaseModel):
     rebuilding: int | None
 
 
-class StatusReading(BaseModel):
-    """The ledger's end, how far it is sealed, its projections, and how often each refusal was given.
+class PartitionReading(BaseModel):
+    """How far commands of a partition are recorded, behind by so many messages when an intake last saw its end."""
 
-    `seal_lag` facts are not sealed, the oldest for `seal_lag_s` seconds; where nothing was ever sealed, `sealed` is 0.
+    topic: str
+    partition: int
+    next_offset: int
+    end_offset: int
+    lag: int
+    member: str
+    seen_at: str
+
+
+class StreamReading(BaseModel):
+    """How far facts (`events`) or refused messages (`refusals`) are published; the oldest that is not waits `lag_s`."""
+
+    stream: str
+    position: int
+    lag: int
+    lag_s: float
+    published_at: str | None
+
+
+class StatusReading(BaseModel):
+    """The ledger's end, how far it is sealed, its projections, how often each refusal was given, and the ways over Kafka.
+
+    `seal_lag` facts are not sealed, the oldest for `seal_lag_s` seconds; where nothing was ever sealed, `sealed` is 0. `intake`
+    and `outlet` are empty where Kafka was never used; `refused_messages` counts what came over Kafka and was refused, by code.
     """
 
     head: int
@@ -70,6 +93,9 @@ class StatusReading(BaseModel):
     server_version: str
     projections: list[ProjectionReading]
     refusals: dict[str, int]
+    intake: list[PartitionReading]
+    outlet: list[StreamReading]
+    refused_messages: dict[str, int]
 
 
 class Metrics:
@@ -154,6 +180,24 @@ class _OfTheLedger(Collector):
         for code, count in status.refusals.items():
             refused.add_metric([code], count)
         yield refused
+        yield from _over_kafka(status)
+
+
+def _over_kafka(status: Status) -> Iterable[Metric]:
+    """As the database knows it, also while no intake and no outlet runs."""
+    place = ["topic", "partition"]
+    behind = GaugeMetricFamily("ledger_intake_offset_lag", "Messages not recorded, as last seen.", labels=place)
+    for partition in status.intake:
+        behind.add_metric([partition.topic, str(partition.partition)], partition.lag)
+    lag = GaugeMetricFamily("ledger_outlet_lag", "Facts or refused messages not published.", labels=["stream"])
+    lag_s = GaugeMetricFamily("ledger_outlet_lag_seconds", "Age of the first not published, or 0.", labels=["stream"])
+    for stream in status.outlet:
+        lag.add_metric([stream.stream], stream.lag)
+        lag_s.add_metric([stream.stream], stream.lag_s)
+    refused = GaugeMetricFamily("ledger_refused_messages", "Refused over Kafka since ever.", labels=["code"])
+    for code, count in status.refused_messages.items():
+        refused.add_metric([code], count)
+    yield from (behind, lag, lag_s, refused)
 
 
 @router.get("/health", summary="Is the process alive", responses=described(Health), dependencies=probed)
@@ -189,13 +233,8 @@ def ready(request: Request) -> dict[str, str]:
     },
 )
 def status(request: Request) -> Response:
-    """Head, seals, projections and their lag, refusals by code."""
-    read = read_status(request.app.state.database)
-    payload = read._asdict() | {
-        "recorded_at": read.recorded_at.isoformat(),
-        "projections": [each._asdict() for each in read.projections],
-    }
-    return Response(to_json(payload), media_type="application/json")
+    """Head, seals, projections and their lag, refusals by code, and how far the ways over Kafka have come."""
+    return Response(to_json(read_status(request.app.state.database).as_json()), media_type="application/json")
 
 
 @router.get(

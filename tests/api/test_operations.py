@@ -202,6 +202,25 @@ class TestMetrics:
         service.project()
         assert {each["lag"] for each in service.get("/v1/status").json()["projections"]} == {0}
 
+    def test_the_ways_over_kafka_are_told_where_they_were_used(self, service: Service, database: Database) -> None:
+        names = {
+            "ledger_intake_offset_lag",
+            "ledger_outlet_lag",
+            "ledger_outlet_lag_seconds",
+            "ledger_refused_messages",
+        }
+        assert names.isdisjoint(labels[0] for labels in samples(service))
+        service.post([own(register("ea-core:1", "1"))])
+        with database.connection() as connection:
+            connection.execute("INSERT INTO intake_offset VALUES ('pension.commands', 'id', 3, 5, 7, 1, 'one', now())")
+        text = service.get("/metrics", caller={"X-Nothing": ""}).text
+        assert 'ledger_intake_offset_lag{partition="3",topic="pension.commands"} 2.0' in text
+        assert 'ledger_outlet_lag{stream="events"} 1.0' in text
+        assert 'ledger_outlet_lag{stream="refusals"} 0.0' in text
+        found = service.get("/v1/status").json()
+        assert [(each["partition"], each["lag"], each["member"]) for each in found["intake"]] == [(3, 2, "one")]
+        assert [(each["stream"], each["lag"]) for each in found["outlet"]] == [("events", 1), ("refusals", 0)]
+
 
 class Unreachable(Database):
     """A database at a port where nobody listens, which is not waited for as long as usual."""
