@@ -27,6 +27,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 
 MAX_CHARACTERS = 2_000
+MAX_LOOKED_AT = 2 * MAX_CHARACTERS
 MAX_ITEMS = 50
 MAX_DEPTH = 4
 MAX_FRAMES = 20
@@ -44,13 +45,16 @@ LOOK_EVERY_S = 1.0
 HIDDEN = "***"
 HIDDEN_NAMES = r"password|passwd|passphrase|secret|token|authorization|api_?key|private_?key"
 HIDDEN_MEMBER = re.compile(rf"(?i).*(?:{HIDDEN_NAMES})|value|payload|signature")
+# None of them takes longer than with the square of a text, and that is short.
 SECRETS = (
     # Who logs in, in an address.
     (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s\"'<>]*@"), rf"\1{HIDDEN}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\1 {HIDDEN}"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), HIDDEN),
     (
-        re.compile(rf"(?i)([\w.-]*(?:{HIDDEN_NAMES})[\w]*[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;)}}\]]+)"),
+        re.compile(
+            rf"(?i)((?:{HIDDEN_NAMES})\w{{0,40}}[\"']?\s{{0,4}}[=:]\s{{0,4}})(\"[^\"]*\"|'[^']*'|[^\s,;)}}\]]+)"
+        ),
         rf"\1{HIDDEN}",
     ),
     # Bytes as Python spells them: of a message, or of a part of the protocol.
@@ -90,11 +94,13 @@ def configure(stream: TextIO | None = None) -> None:
 
 def redacted(text: str) -> str:
     """Without passwords, tokens and bytes, and no longer than a line may be."""
-    # What lies beyond is not looked at; a secret that is cut there may lose what it is known by.
-    text = text[: 2 * MAX_CHARACTERS]
+    shown = text
+    if len(text) > MAX_LOOKED_AT:
+        # Not in the middle of a word: a secret that is cut may lose what it is known by.
+        shown = text[:MAX_LOOKED_AT].rpartition(" ")[0]
     for pattern, instead in SECRETS:
-        text = pattern.sub(instead, text)
-    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…"
+        shown = pattern.sub(instead, shown)
+    return shown if len(text) <= MAX_LOOKED_AT and len(shown) <= MAX_CHARACTERS else f"{shown[:MAX_CHARACTERS]}…"
 
 
 def _line(_logger: object, _name: str, said: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -54,9 +54,9 @@ GROUP BY 1
 ORDER BY 2 DESC, 1
 """
 
-# Of a topic that was made anew the later one counts.
+# Of a topic that was made anew the later one counts. Where lost messages were passed over the end may not have been seen since.
 INTAKE = b"""
-SELECT topic, partition, next_offset, end_offset, end_offset - next_offset, member, seen_at
+SELECT topic, partition, next_offset, end_offset, greatest(0, end_offset - next_offset), member, seen_at
 FROM intake_offset
 WHERE (topic, topic_id) IN (
     SELECT DISTINCT ON (topic) topic, topic_id FROM intake_offset ORDER BY topic, seen_at DESC

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from ledger.watching import STUCK_AFTER_S, Watched, watching
 
 log = structlog.get_logger("ledger.streaming")
 
+SWITCH_S = 0.0005
 PARTITIONS = 12
 MAX_PARTITIONS = 1_000
 MAX_REPLICAS = 15
@@ -78,6 +80,8 @@ def intake(
     Example: `ledger intake --watch-port 9101`
     """
     logs.configure()
+    # The posting thread wants the interpreter back after each answer of the server; the reading one would keep it for 5 ms.
+    sys.setswitchinterval(SWITCH_S)
     with plainly_explained():
         settings = Settings()
         with open_database(settings) as database:
