@@ -180,7 +180,11 @@ class Ledger:
             raise ClockBehind(ClockBehind.__doc__) from error
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled) as error:
             raise LedgerBusy(LedgerBusy.__doc__) from error
-        except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
+        except (
+            psycopg.OperationalError,
+            psycopg.errors.IdleInTransactionSessionTimeout,
+            psycopg.errors.ReadOnlySqlTransaction,
+        ) as error:
             raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
         return posting.outcomes
 

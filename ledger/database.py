@@ -36,6 +36,7 @@ DATABASE_NAME = "ledger"
 TEMPLATE_NAME = "ledger_template"
 
 CONNECTION_WAIT_S = 10.0
+MAX_IDLE_MS = 60_000
 
 
 class DatabaseBehind(RuntimeError):
@@ -134,6 +135,8 @@ class Database:
             "plan_cache_mode": "force_generic_plan",
             "lock_timeout": self._settings.lock_timeout_ms,
             "statement_timeout": self._settings.statement_timeout_ms,
+            # A writer that is frozen in a transaction holds the journal's head, and so all others.
+            "idle_in_transaction_session_timeout": MAX_IDLE_MS,
         }
         return {
             "application_name": "ledger",

@@ -7,8 +7,9 @@
    the round's beginning were acknowledged, and the others precede it in its batch. That holds whatever was killed, however
    often a batch arrives or how late, and when two outlets have published at once. So a reader that drops each position not
    above the highest that it has seen in that partition gets every fact once, in order.
-4. It holds as long as keys stay where they are: while anything may have arrived without being acknowledged, the number of
-   partitions of this process does not change. Nobody may add partitions while no outlet runs and the last one was killed.
+4. It holds when partitions are added, whenever that is, for the row says by how many a position goes (`ledger/placing.py`).
+5. A topic that is not the one that was published to stops its stream until an operator has decided. Whoever makes it anew does
+   so while no outlet runs: what was on its way would arrive in the new one, which is sent to by its name.
 
 Locking: a round holds its stream's row; who finds it held, or moved by another, stands by, and takes over when it moves no
 more while there is something to publish. A session that does nothing in a round is ended by the server, so no dead outlet
@@ -25,19 +26,28 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.rows import TupleRow
 
-from ledger.broker import BrokerUnavailable, OptionsExposed, OptionsUnusable, TopicMissing, client_options
+from ledger.broker import (
+    BrokerUnavailable,
+    OptionsExposed,
+    OptionsUnusable,
+    TopicMissing,
+    client_options,
+    required_topic,
+)
 from ledger.cloudevents import Stream, events, refusals
 from ledger.database import Database
 from ledger.journal import CHANNEL
+from ledger.placing import PartitionsFewer, Place, TopicDecision, TopicNotEmpty, TopicOther, advance, position_of
 from ledger.publishing import (
     MAX_ROUND_BYTES,
     LoginRefused,
     MessageTooLarge,
     NotAcknowledged,
-    PartitionsFewer,
     Publisher,
     RoundAbandoned,
+    TopicReplaced,
     WritingRefused,
+    is_empty,
 )
 from ledger.settings import Settings
 from ledger.taking import first_line, undone_unless_committed
@@ -57,12 +67,6 @@ IDLE_IN_ROUND = b"SET idle_in_transaction_session_timeout = '60s'"
 # What ends before this when the program is told to stop is waited for.
 STOPPED_WITHIN_S = 8.0
 
-HOLD = b"SELECT position FROM outlet_position WHERE stream = %s FOR UPDATE SKIP LOCKED"
-LOOK = b"SELECT position FROM outlet_position WHERE stream = %s"
-ADVANCE = (
-    b"UPDATE outlet_position SET position = %s, published_at = clock_timestamp() WHERE stream = %s AND position = %s"
-)
-
 DATABASE_AWAY = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
 READ_ONLY = "The database takes no writing at the moment; LEDGER_DATABASE_URL must lead to the primary server."
 KAFKA_AWAY = (
@@ -74,6 +78,9 @@ KAFKA_AWAY = (
     OptionsUnusable,
     PartitionsFewer,
     TopicMissing,
+    TopicNotEmpty,
+    TopicOther,
+    TopicReplaced,
     WritingRefused,
 )
 
@@ -132,13 +139,18 @@ class OutletState:
 class Outlet:
     """Publishes both streams, each on a thread of its own: what is wrong with one does not hold up the other."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        """Nothing is connected yet. Raises OptionsUnusable and OptionsExposed."""
+    def __init__(
+        self, database: Database, settings: Settings, *, new_topic: TopicDecision = TopicDecision.UNDECIDED
+    ) -> None:
+        """Nothing is connected yet. Raises OptionsUnusable and OptionsExposed.
+
+        `new_topic` is what an operator has decided for topics that are not the ones published to so far.
+        """
         client_options(settings)
         streams = events(topic=settings.events_topic, origin=settings.origin), refusals(topic=settings.refusals_topic)
         self.state = OutletState(*(Progress(stream.name, stream.topic) for stream in streams))
         self._followers = [
-            Follower(database, settings, stream, progress)
+            Follower(database, settings, stream, progress, new_topic)
             for stream, progress in zip(streams, self.state.streams, strict=True)
         ]
 
@@ -171,17 +183,16 @@ class Outlet:
 class Follower:
     """Publishes one stream. Its methods are called from one thread."""
 
-    def __init__(self, database: Database, settings: Settings, stream: Stream, progress: Progress) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, stream: Stream, progress: Progress, new_topic: TopicDecision
+    ) -> None:
         """Nothing is connected yet."""
         self.stream = stream
         self._database = database
         self._settings = settings
         self._progress = progress
+        self._new_topic = new_topic
         self._publisher: Publisher | None = None
-        self._topic_id: str | None = None
-        # By how many partitions keys are shared out, and whether some may have arrived so without being acknowledged.
-        self._partitions = 0
-        self._uncertain = False
         self._round_bytes = MAX_ROUND_BYTES
         self._rounds_until_growth = GROWS_AFTER_ROUNDS
         # Where this outlet, or the one that it stands by for, was seen last.
@@ -226,57 +237,42 @@ class Follower:
 
     def _step(self, connection: Connection, stop: threading.Event) -> None:
         """A round, or a wait for what there is to publish."""
-        publisher = self._publisher or self._open()
-        self._adopt(publisher)
-        passed = self._round(connection, publisher, stop)
+        if self._publisher is None:
+            self._publisher = Publisher(self._settings, self.stream.topic)
+        may_go_on = self._round(connection, self._publisher, stop)
         self._say(None)
         if self._progress.standing_by:
             stop.wait(STANDBY_S)
-        elif not passed:
+        elif not may_go_on:
             for _ in connection.notifies(timeout=POLL_S, stop_after=1):
                 pass
 
-    def _open(self) -> Publisher:
-        self._publisher = publisher = Publisher(self._settings, self.stream.topic)
-        if self._topic_id not in (None, publisher.topic.topic_id):
-            self._report(
-                f"ALARM: the topic {self.stream.topic} was made anew; it lacks what was published before, "
-                f"up to {self._progress.position}."
-            )
-            self._partitions = 0
-        self._topic_id = publisher.topic.topic_id
-        return publisher
-
-    def _adopt(self, publisher: Publisher) -> None:
-        """Share keys out among the partitions that there are, unless some may already have gone by an earlier number."""
-        there = publisher.partitions()
-        if there < self._partitions:
-            raise PartitionsFewer(f"{self.stream.topic}: {PartitionsFewer.__doc__}")
-        if there != self._partitions and not (self._uncertain and self._partitions):
-            self._partitions = there
-
-    def _round(self, connection: Connection, publisher: Publisher, stop: threading.Event) -> int:
-        """Publish what there is, up to a bound; how many that were."""
+    def _round(self, connection: Connection, publisher: Publisher, stop: threading.Event) -> bool:
+        """Publish what there is, up to a bound; whether there may be more."""
         progress, began = self._progress, time.monotonic()
+        there = publisher.partitions()
         with undone_unless_committed(connection):
-            held = connection.execute(HOLD, (self.stream.name,), prepare=True).fetchone()
-            after = self._position(connection) if held is None else int(held[0])
+            place = Place.held(connection, self.stream.name)
+            after = position_of(connection, self.stream.name) if place is None else place.position
+            # Read when the row is held, so that nothing above it was tried before.
             progress.position, progress.head = after, self.stream.head(connection)
             assert after <= progress.head, f"{self.stream.name}: {after} published of {progress.head}"
-            self._stand_by(is_held=held is None, position=after)
-            if progress.standing_by or after == progress.head:
-                return 0
-            until = min(progress.head, after + MAX_ROUND_MESSAGES)
+            self._stand_by(is_held=place is None, position=after)
+            if place is None or progress.standing_by:
+                return False
+            if self._adopt(connection, place, publisher, there):
+                return True
+            if after == progress.head:
+                return False
+            partitions, head = place.next_round(progress.head)
+            until = min(head, after + MAX_ROUND_MESSAGES)
             messages = self.stream.read(connection, after=after, until=until, most_bytes=self._round_bytes)
             progress.last_round_messages = len(messages)
             progress.last_round_bytes = sum(message.most_bytes for message in messages)
-            self._uncertain = True
-            publisher.publish(messages, partitions=self._partitions, stop=stop)
+            publisher.publish(messages, partitions=partitions, stop=stop)
             end = messages[-1].number
-            moved = connection.execute(ADVANCE, (end, self.stream.name, after), prepare=True).rowcount
-            assert moved == 1, f"{self.stream.name}: the row that is held has another position"
+            advance(connection, self.stream.name, after=after, until=end)
             connection.commit()
-        self._uncertain = False
         self._seen = progress.position = end
         progress.rounds += 1
         progress.published += len(messages)
@@ -284,12 +280,33 @@ class Follower:
         progress.last_published_at = datetime.now(UTC)
         progress.round_seconds += time.monotonic() - began
         self._take_more()
-        return len(messages)
+        return True
 
-    def _position(self, connection: Connection) -> int:
-        row = connection.execute(LOOK, (self.stream.name,), prepare=True).fetchone()
-        assert row is not None, "outlet_position lacks a row"
-        return int(row[0])
+    def _adopt(self, connection: Connection, place: Place, publisher: Publisher, there: int) -> bool:
+        """Write what has changed about the topic, if anything: committed, so the row is held no more, before a round by it."""
+        head = self._progress.head
+        if place.topic_id == publisher.topic.topic_id:
+            adopted = place.shared_by(there, head=head)
+        else:
+            # Asked anew: what this process knows of the topic may be older than the row.
+            topic = required_topic(self._settings, self.stream.topic)
+            if topic.topic_id != publisher.topic.topic_id:
+                raise TopicReplaced(f"{topic.name}: {TopicReplaced.__doc__}")
+            republishes = self._new_topic is TopicDecision.REPUBLISH and place.topic_id is not None
+            adopted = place.moved(
+                topic, self._new_topic, is_empty=republishes and is_empty(self._settings, topic), head=head
+            )
+        if adopted == place:
+            return False
+        adopted.write(connection, self.stream.name)
+        connection.commit()
+        self._seen = self._progress.position = adopted.position
+        if place.topic_id is not None:
+            self._report(
+                f"{self.stream.name}: {self.stream.topic} is now {adopted.topic_id} with {adopted.partitions} partitions; "
+                f"it goes on after {adopted.position}."
+            )
+        return True
 
     def _stand_by(self, *, is_held: bool, position: int) -> None:
         """Stand by while another outlet holds the row or moves it; take over when it does neither and there is a lag."""

@@ -5,8 +5,10 @@
 2. A batch that the broker finds too large is not split: its second half could arrive where its first does not.
 3. The partition of a key is worked out here, by a number of partitions that is the same for the whole round.
 4. A publisher whose round has failed takes no other.
+5. A round counts as acknowledged only while the topic has the id that it had when the publisher began, as the client last heard
+   (the client sends to names): within seconds, whoever made the topic anew is found out.
 
-Three of the client's inner parts are used, for what it offers no option for; tests find out if one comes to nothing.
+Four of the client's inner parts are used, for what it offers no option for; tests find out if one comes to nothing.
 """
 
 import threading
@@ -15,6 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from kafka import KafkaProducer, errors
+from kafka.admin import OffsetSpec
 from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
@@ -22,6 +25,8 @@ from ledger.broker import (
     ANSWER_WAIT_MS,
     MAX_REFUSALS_MESSAGE_BYTES,
     BrokerUnavailable,
+    Topic,
+    administration,
     client_options,
     required_topic,
 )
@@ -36,6 +41,8 @@ NEVER_MS = float("inf")
 ACKNOWLEDGED_WITHIN_S = 20.0
 LOOK_S = 0.5
 LONGEST_RECONNECT_MS = 2_000
+# By itself it asks every five minutes whether the topic is as it was.
+ASKS_EVERY_MS = 2_000
 # Working out where a key goes takes longer than to remember it.
 MAX_KEYS_KNOWN = 65_536
 STOPPED_WITHIN_S = 3.0
@@ -58,8 +65,8 @@ class LoginRefused(RuntimeError):
     """Kafka refuses the login; check LEDGER_KAFKA_OPTIONS."""
 
 
-class PartitionsFewer(RuntimeError):
-    """The topic has fewer partitions than before, so it was made anew under its name."""
+class TopicReplaced(RuntimeError):
+    """The topic was made anew under its name a moment ago; it is looked at again."""
 
 
 class RoundAbandoned(Exception):
@@ -86,6 +93,7 @@ class Publisher:
                 bootstrap_timeout_ms=ANSWER_WAIT_MS,
                 reconnect_backoff_max_ms=LONGEST_RECONNECT_MS,
                 allow_auto_create_topics=False,
+                metadata_max_age_ms=ASKS_EVERY_MS,
                 metrics_enabled=False,
             )
         except (errors.KafkaError, OSError) as error:
@@ -99,11 +107,15 @@ class Publisher:
             raise
 
     def partitions(self) -> int:
-        """How many partitions the topic has at this moment; the client learns where they are. Raises as `publish`."""
+        """How many partitions the topic has, as the client last heard. Raises as `publish`."""
         try:
-            return len(self._producer.partitions_for(self.topic.name))
+            found = len(self._producer.partitions_for(self.topic.name))
         except errors.KafkaError as error:
             raise _said(error) from error
+        topic_id = self._producer._metadata.topic_id(self.topic.name)  # noqa: SLF001 - the client gives it to nobody
+        if topic_id is not None and str(topic_id) != self.topic.topic_id:
+            raise TopicReplaced(f"{self.topic.name}: {TopicReplaced.__doc__}")
+        return found
 
     def publish(self, messages: Sequence[Message], *, partitions: int, stop: threading.Event) -> None:
         """Return when all are acknowledged. Raises one of the errors above, after which the publisher is to be closed."""
@@ -124,6 +136,7 @@ class Publisher:
         for future in sent:
             if not future.succeeded():
                 raise _said(future.exception)
+        self.partitions()
 
     def _flush(self, stop: threading.Event) -> None:
         """Send, and wait until every batch has come to an end, or for so long."""
@@ -157,6 +170,18 @@ class Publisher:
 def partition_of(key: bytes | None, partitions: int) -> int:
     """Where a key goes, as Kafka's own clients have it. What has no key goes where the empty one does."""
     return int((murmur2(key or b"") & 0x7FFFFFFF) % partitions)
+
+
+def is_empty(settings: Settings, topic: Topic) -> bool:
+    """Whether the topic never held a message. Raises BrokerUnavailable, OptionsUnusable and OptionsExposed."""
+    client = administration(settings)
+    try:
+        asked = {TopicPartition(topic.name, partition): OffsetSpec.LATEST for partition in range(topic.partitions)}
+        return all(found.offset == 0 for found in client.list_partition_offsets(asked).values())
+    except (errors.KafkaError, OSError) as error:
+        raise _said(error) from error
+    finally:
+        client.close()
 
 
 def _never(_batch: object, _error: object) -> bool:

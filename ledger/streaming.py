@@ -20,6 +20,7 @@ from ledger.intake import Intake
 from ledger.metrics import OutletMetrics
 from ledger.notary import require_sealed
 from ledger.outlet import Outlet
+from ledger.placing import TopicDecision
 from ledger.settings import Settings
 from ledger.signing import source_keys
 from ledger.terminal import plainly_explained, print_json
@@ -91,11 +92,23 @@ def intake(
             watched = Watched(
                 reads.turns.still_s, lambda: _with_database(reads.problems(), database), reads.metrics.registry
             )
+            stop = stop_when_told()
             with _watched(settings, watched, program="intake", host=watch_host, port=watch_port):
-                reads.run(stop_when_told())
+                reads.run(stop)
 
 
-def outlet(*, watch_host: WatchHost = WATCH_HOST, watch_port: WatchPort = None) -> None:
+def outlet(
+    *,
+    new_topic: Annotated[
+        TopicDecision,
+        typer.Option(
+            "--new-topic",
+            help="For a topic that is not the one published to so far: all again (`republish`), or what follows (`accept`).",
+        ),
+    ] = TopicDecision.UNDECIDED,
+    watch_host: WatchHost = WATCH_HOST,
+    watch_port: WatchPort = None,
+) -> None:
     """Publish facts and refused messages to Kafka, as a process of its own; a second one stands by.
 
     Each fact is published at least once and in order, as a CloudEvent with its position: a reader that drops every position not
@@ -107,11 +120,12 @@ def outlet(*, watch_host: WatchHost = WATCH_HOST, watch_port: WatchPort = None) 
     with plainly_explained():
         settings = Settings()
         with open_database(settings) as database:
-            publishes = Outlet(database, settings)
+            publishes = Outlet(database, settings, new_topic=new_topic)
             state = publishes.state
             watched = Watched(state.still_s, state.problems, OutletMetrics(state.streams).registry)
+            stop = stop_when_told()
             with _watched(settings, watched, program="outlet", host=watch_host, port=watch_port):
-                publishes.run(stop_when_told(), report=log.warning)
+                publishes.run(stop, report=log.warning)
 
 
 @contextmanager

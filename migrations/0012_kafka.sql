@@ -3,7 +3,9 @@
 -- 1. How far a partition was read stands in the same transaction as what came of its messages.
 -- 2. A claim fences: who takes a partition raises it, and whoever read under an earlier one writes nothing more.
 -- 3. A refused message is kept as it came, numbered without gaps in the order of refusal: the journal's head is held when it is.
--- 4. How far was published is written after the broker has acknowledged it, and never falls.
+-- 4. How far was published is written after the broker has acknowledged it. It falls only when all is published again: into
+--    another topic, as an operator has told the outlet, or because the administrator sets it back.
+-- 5. Which topic that was, and by how many partitions its keys are shared out, is written before anything is published so.
 
 -- The grants on these two are among what is guarded.
 DO $release$ BEGIN
@@ -91,13 +93,23 @@ ALTER TABLE refused_message
 CREATE TABLE outlet_position (
     stream text COLLATE "C" PRIMARY KEY CHECK (stream IN ('events', 'refusals')),
     position bigint NOT NULL CHECK (position >= 0),
-    published_at timestamptz NOT NULL
+    published_at timestamptz NOT NULL,
+    topic_id text COLLATE "C" CHECK (char_length(topic_id) BETWEEN 1 AND 64),
+    partitions integer CHECK (partitions >= 1),
+    earlier_partitions integer CHECK (earlier_partitions BETWEEN 1 AND partitions - 1),
+    earlier_until bigint CHECK (earlier_until >= 0),
+    CHECK ((topic_id IS NULL) = (partitions IS NULL)),
+    CHECK ((earlier_partitions IS NULL) = (earlier_until IS NULL))
 );
 
 COMMENT ON TABLE outlet_position IS 'How far the outlet has published: facts by position, refused messages by number.';
 COMMENT ON COLUMN outlet_position.stream IS 'What is published: events or refusals.';
 COMMENT ON COLUMN outlet_position.position IS 'Position or number of the last that the broker has acknowledged; 0 before the first.';
 COMMENT ON COLUMN outlet_position.published_at IS 'Database clock when that was written.';
+COMMENT ON COLUMN outlet_position.topic_id IS 'The id that the broker gave the topic; NULL before the first.';
+COMMENT ON COLUMN outlet_position.partitions IS 'By how many partitions keys are shared out, above earlier_until.';
+COMMENT ON COLUMN outlet_position.earlier_partitions IS 'By how many, up to earlier_until; NULL where none were added.';
+COMMENT ON COLUMN outlet_position.earlier_until IS 'The last that may have arrived by the earlier number; never falls in a topic.';
 
 INSERT INTO outlet_position (stream, position, published_at)
 VALUES ('events', 0, clock_timestamp()), ('refusals', 0, clock_timestamp());
@@ -131,7 +143,7 @@ GRANT INSERT (
 ) ON refused_message TO ledger_app;
 GRANT SELECT ON migration, head, refused_message, outlet_position TO ledger_outlet;
 GRANT SELECT ON event TO ledger_outlet;
-GRANT UPDATE (position, published_at) ON outlet_position TO ledger_outlet;
+GRANT UPDATE (position, published_at, topic_id, partitions, earlier_partitions, earlier_until) ON outlet_position TO ledger_outlet;
 GRANT SELECT ON intake_offset, refused_message, outlet_position TO ledger_auditor;
 GRANT SELECT ON intake_offset, outlet_position TO ledger_reader;
 

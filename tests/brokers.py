@@ -132,6 +132,11 @@ class Broker:
         assert self.keeps_data, "only Apache Kafka is killed and comes back with its data"
         self._end(signal.SIGKILL)
 
+    def send(self, number: signal.Signals) -> None:
+        """SIGSTOP and SIGCONT, as when its machine hangs."""
+        assert self._process is not None, "it does not run, or is not ours"
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """As an operator stops it."""
         self._end(signal.SIGTERM)

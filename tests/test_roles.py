@@ -90,7 +90,7 @@ RIGHTS: dict[str, dict[str, str]] = {
     },
     "ledger_outlet": {
         **dict.fromkeys(("migration", "head", "event", "refused_message"), "SELECT"),
-        "outlet_position": "SELECT UPDATE(position,published_at)",
+        "outlet_position": "SELECT UPDATE(earlier_partitions,earlier_until,partitions,position,published_at,topic_id)",
     },
     "ledger_auditor": {**SEES_ALL, "guarded": "SELECT"},
     "ledger_reader": dict.fromkeys((*DERIVED, *KAFKA, "migration", "head", "tile", "checkpoint"), "SELECT"),

@@ -10,21 +10,26 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import jsonschema_rs
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from ledger import cloudevents, outlet
 from ledger.application import Ledger
 from ledger.broker import MAX_REFUSALS_MESSAGE_BYTES, TopicMissing
 from ledger.cloudevents import HEADER_BYTES, RECORD_BYTES
+from ledger.contract.headers import header_schemas
 from ledger.journal import Journal
 from ledger.outlet import Outlet
+from ledger.placing import TopicDecision, TopicNotEmpty, TopicOther
 from ledger.publishing import MessageTooLarge, Publisher, partition_of
+from ledger.schemas import fact_schema_uri
 from ledger.settings import Settings
 from tests.commands import contribute, open_account, register
 from tests.kafka.reading import first_arrivals, position_of, read_batches, read_records
@@ -84,12 +89,32 @@ def head_of(database: Database) -> int:
     return int(row[0])
 
 
+def make_anew(broker: Broker, name: str, partitions: int = 4) -> None:
+    """Delete a topic, and make another under its name."""
+    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap.split(","))
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        client.delete_topics([name])
+        while True:
+            try:
+                client.create_topics([NewTopic(name, partitions, 1)])
+            except TopicAlreadyExistsError:
+                assert time.monotonic() < deadline, f"{name} is not deleted"
+                time.sleep(0.1)
+            else:
+                return
+    finally:
+        client.close()
+
+
 class Running:
     """An outlet on a thread, and what it has reported."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, *, new_topic: TopicDecision = TopicDecision.UNDECIDED
+    ) -> None:
         self.reports: list[str] = []
-        self.outlet = Outlet(database, settings)
+        self.outlet = Outlet(database, settings, new_topic=new_topic)
         self.stop = threading.Event()
         self.faults: list[BaseException] = []
         self.thread = threading.Thread(target=self._run)
@@ -111,8 +136,10 @@ class Running:
 
 
 @contextmanager
-def running(database: Database, settings: Settings) -> Iterator[Running]:
-    run = Running(database, settings)
+def running(
+    database: Database, settings: Settings, *, new_topic: TopicDecision = TopicDecision.UNDECIDED
+) -> Iterator[Running]:
+    run = Running(database, settings, new_topic=new_topic)
     run.thread.start()
     try:
         yield run
@@ -136,7 +163,8 @@ def assert_every_fact_in_order(broker: Broker, topic: str, until: int) -> dict[i
 
 
 def test_every_fact_is_published_with_all_that_its_leaf_has(broker: Broker, topics: Topics, database: Database) -> None:
-    """The value is the stored bytes; key, subject and headers are those of the row."""
+    """The value is the stored bytes; key, subject and headers are those of the row, and as the contract has them."""
+    contract = jsonschema_rs.Draft202012Validator(header_schemas()["FactMessage"], validate_formats=True)
     fill(database, 100)
     settings = settings_of(broker, topics)
     with running(database, settings) as run:
@@ -152,6 +180,7 @@ def test_every_fact_is_published_with_all_that_its_leaf_has(broker: Broker, topi
         record = published[position]
         headers = dict(record.headers)
         assert record.value == data
+        contract.validate({name: text.decode() for name, text in headers.items()})
         assert record.key == headers.pop("ce_subject") == tags[0].encode()
         assert json.loads(headers.pop("ce_tags")) == tags
         assert headers == {
@@ -160,6 +189,7 @@ def test_every_fact_is_published_with_all_that_its_leaf_has(broker: Broker, topi
             "ce_source": settings.origin.encode(),
             "ce_type": type_name.encode(),
             "ce_time": recorded_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode(),
+            "ce_dataschema": str(fact_schema_uri(type_name)).encode(),
             "content-type": b"application/json",
             "ce_position": str(position).encode(),
             "ce_effectiveon": effective_on.encode(),
@@ -352,6 +382,103 @@ def test_a_broker_that_is_killed_loses_nothing(broker: Broker, topics: Topics, d
         run.wait_until_published(head_of(database))
         run.wait_until(lambda: not run.outlet.state.problems())
     assert_every_fact_in_order(broker, topics.events, head_of(database))
+
+
+def test_partitions_added_after_a_kill_in_mid_round_cost_no_fact(
+    broker: Broker, topics: Topics, database: Database
+) -> None:
+    """Invariant 4 of the outlet: the round that was tried goes by the earlier number again, and what follows by the new one."""
+    if broker.kind == "wheel":
+        pytest.skip("the wheel's broker adds no partitions")
+    settings = settings_of(broker, topics)
+    fill(database, 50)
+    with running(database, settings) as run:
+        run.wait_until_published(head_of(database))
+    published = head_of(database)
+    fill(database, 300, "b")
+    with database.connect_as_outlet() as connection:
+        stream = cloudevents.events(topic=topics.events, origin=settings.origin)
+        tried = stream.read(connection, after=published, until=head_of(database), most_bytes=900_000)
+    # As if killed when one partition's share had arrived.
+    publisher = Publisher(settings, topics.events)
+    arrived = [message for message in tried if partition_of(message.key, 4) == 1]
+    publisher.publish(arrived, partitions=4, stop=threading.Event())
+    publisher.close()
+    client = KafkaAdminClient(bootstrap_servers=broker.bootstrap.split(","))
+    client.create_partitions({topics.events: 7})
+    client.close()
+    with running(database, settings) as run:
+        run.wait_until_published(head_of(database))
+        fill(database, 50, "c")
+        run.wait_until_published(head_of(database))
+        assert [each for each in run.reports if "with 7 partitions" in each]
+    partitions = read_records(broker.bootstrap, topics.events, at_least=head_of(database) + len(arrived))
+    kept = [position_of(record) for records in partitions.values() for record in first_arrivals(records)]
+    assert sorted(kept) == list(range(1, head_of(database) + 1))
+    assert max(number for number, records in partitions.items() if records) > 3
+
+
+def test_a_topic_made_anew_waits_for_a_decision_and_all_can_be_published_again(
+    broker: Broker, topics: Topics, database: Database
+) -> None:
+    """Invariant 5 of the outlet: said once, a reason not to be ready, and nothing is published; then everything."""
+    settings = settings_of(broker, topics)
+    fill(database, 50)
+    with running(database, settings) as run:
+        run.wait_until_published(head_of(database))
+    make_anew(broker, topics.events, partitions=3)
+    fill(database, 50, "b")
+    with running(database, settings) as run:
+        run.wait_until(lambda: run.outlet.state.events.failed_rounds >= 3)
+        (problem,) = run.outlet.state.problems()
+        assert problem.endswith(str(TopicOther.__doc__))
+        assert run.outlet.state.events.lag > 0
+    assert len(run.reports) == 1
+    assert not any(read_batches(broker.bootstrap, topics.events, partition) for partition in range(3))
+    with running(database, settings, new_topic=TopicDecision.REPUBLISH) as run:
+        run.wait_until(lambda: run.outlet.state.events.published == head_of(database))
+    assert_every_fact_in_order(broker, topics.events, head_of(database))
+    # It was decided for that topic: what is published now is published once.
+    with running(database, settings, new_topic=TopicDecision.REPUBLISH) as run:
+        run.wait_until(lambda: not run.outlet.state.problems())
+        assert run.outlet.state.events.published == 0
+
+
+def test_a_topic_made_anew_is_noticed_by_the_outlet_that_runs_and_can_be_gone_on_with(
+    broker: Broker, topics: Topics, database: Database
+) -> None:
+    """Also when it never had to connect anew. What followers lack is the operator's to say."""
+    settings = settings_of(broker, topics)
+    fill(database, 50)
+    with running(database, settings) as run:
+        run.wait_until_published(head_of(database))
+        make_anew(broker, topics.events)
+        run.wait_until(lambda: any(str(TopicOther.__doc__) in each for each in run.outlet.state.problems()))
+    published = head_of(database)
+    fill(database, 50, "b")
+    with running(database, settings, new_topic=TopicDecision.ACCEPT) as run:
+        run.wait_until_published(head_of(database))
+        run.wait_until(lambda: not run.outlet.state.problems())
+    records = read_records(broker.bootstrap, topics.events, at_least=head_of(database) - published)
+    arrived = sorted(position_of(record) for some in records.values() for record in some)
+    assert arrived == list(range(published + 1, head_of(database) + 1))
+
+
+def test_all_is_published_again_only_into_a_topic_that_is_empty(
+    broker: Broker, topics: Topics, database: Database
+) -> None:
+    """What follows first would let followers drop what comes before it."""
+    settings = settings_of(broker, topics)
+    fill(database, 20)
+    with running(database, settings) as run:
+        run.wait_until_published(head_of(database))
+    make_anew(broker, topics.events)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap.split(","))
+    producer.send(topics.events, b"late", b"k").get(PATIENCE_S)
+    producer.close()
+    with running(database, settings, new_topic=TopicDecision.REPUBLISH) as run:
+        run.wait_until(lambda: any(str(TopicNotEmpty.__doc__) in each for each in run.outlet.state.problems()))
+        assert run.outlet.state.events.published == 0
 
 
 REFUSE = """
