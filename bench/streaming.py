@@ -32,11 +32,11 @@ from ledger.signing import HEADER, SigningKey, hmac_signing_key, sign
 from tests.brokers import Broker
 
 ACCOUNTS = 20_000
-SINGLES = 60_000
-LISTED = 300_000
+SINGLES = 40_000
+LISTED = 100_000
 LIST = 500
 PARTITIONS = 4
-ROUNDS = 3
+ROUNDS = 2
 # Of the messages, when the clock starts: processes and the group have started by then.
 WARMED_UP = 0.1
 PACE = 1_000

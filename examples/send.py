@@ -13,7 +13,8 @@ command a line (NDJSON). It signs and sends them; `docs/contract` says what a co
 
 An acknowledged command is not yet recorded: that says the topic of facts, or that of refusals. Where commands need each other
 and have different keys, as an opening needs the registration of its identity, send the second file after the facts of the
-first were published; or give them one key, with lines such as {"key": "identity:ea-core:1001", "command": {...}}.
+first were published; or give them one key, so that they are decided in the order of the file: all with `--under ea-core`, or
+each with a line such as {"key": "identity:ea-core:1001", "command": {...}}. A key should be the same every time.
 """
 
 # ruff: noqa: INP001, T201 - a program that stands alone, not a part of a package, and prints
@@ -45,6 +46,10 @@ MESSAGE_BYTES = 256
 MAX_COMMAND_BYTES = 256 * 1024
 MAX_LIST = 10_000
 NEVER_MS = float("inf")
+KAFKA_REFUSES = (
+    "Check --bootstrap, --topic and --options, whether the brokers run, and whether this login may write there."
+)
+OPTIONS = ("security_protocol", "ssl_", "sasl_")
 # Which members of a command name an account or an identity.
 ENTITIES = {
     "account": "account",
@@ -60,6 +65,10 @@ Sign = Callable[[bytes], bytes]
 
 class InputWrong(ValueError):
     """A line or a file is not as it must be."""
+
+
+class OptionsUnusable(ValueError):
+    """The file of --options must hold a JSON object of kafka-python's security_protocol, ssl_* and sasl_*."""
 
 
 class Line(NamedTuple):
@@ -138,8 +147,8 @@ def key_of(command: dict[str, Any]) -> str:
     raise InputWrong("names neither an account nor an identity")
 
 
-def lines_of(file: Iterable[bytes]) -> Iterator[Line]:
-    """Each command with its key. Raises InputWrong, which names the line."""
+def lines_of(file: Iterable[bytes], under: str | None = None) -> Iterator[Line]:
+    """Each command with its key, or all under one. Raises InputWrong, which names the line."""
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -149,7 +158,7 @@ def lines_of(file: Iterable[bytes]) -> Iterator[Line]:
             command = read["command"] if wrapped else read
             # As it stands in the file where it stands alone: a number is then spelled as it was.
             value = json.dumps(command, ensure_ascii=False).encode() if wrapped else text.strip()
-            line = Line((read["key"] if wrapped else key_of(command)).encode(), value)
+            line = Line((under or (read["key"] if wrapped else key_of(command))).encode(), value)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise InputWrong(f"line {number} is no command: {error}") from error
         if len(line.value) > MAX_COMMAND_BYTES:
@@ -189,6 +198,17 @@ def signing_key(path: Path) -> tuple[str, Sign]:
         ) from error
 
 
+def options_of(bootstrap: str, path: Path | None) -> dict[str, Any]:
+    """Where the brokers are, and how to log in. Raises OptionsUnusable, OSError."""
+    try:
+        options = {} if path is None else dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise OptionsUnusable(f"{path}: {error}. {OptionsUnusable.__doc__}") from error
+    if not all(name.startswith(OPTIONS) for name in options):
+        raise OptionsUnusable(f"{path}: {', '.join(options)}. {OptionsUnusable.__doc__}")
+    return {**options, "bootstrap_servers": bootstrap.split(",")}
+
+
 def main() -> None:
     """Send, and say how much was acknowledged."""
     parser = argparse.ArgumentParser(description="Send commands to the ledger over Kafka.")
@@ -197,6 +217,7 @@ def main() -> None:
     parser.add_argument("--bootstrap", default="127.0.0.1:9092", help="brokers to begin with: host:port,host:port")
     parser.add_argument("--topic", default=TOPIC)
     parser.add_argument("--list", type=int, default=0, metavar="N", help="send lists of up to N; default each alone")
+    parser.add_argument("--under", metavar="KEY", help="one key for all, which are then decided in the file's order")
     parser.add_argument("--options", type=Path, help="JSON file of kafka-python's security_protocol, ssl_* and sasl_*")
     parser.add_argument(
         "--wait", type=int, default=120, metavar="S", help="seconds to wait for the broker; default 120"
@@ -208,17 +229,16 @@ def main() -> None:
     began_s = time.monotonic()
     try:
         kid, sign = signing_key(asked.key)
-        options = {} if asked.options is None else json.loads(asked.options.read_bytes())
-        options["bootstrap_servers"] = asked.bootstrap.split(",")
-        sender = Sender(asked.topic, kid, sign, asked.wait, options)
+        sender = Sender(asked.topic, kid, sign, asked.wait, options_of(asked.bootstrap, asked.options))
         with sys.stdin.buffer if asked.file is None else asked.file.open("rb") as file:
-            for round_ in rounds_of(lines_of(file)):
+            for round_ in rounds_of(lines_of(file, asked.under)):
                 messages += sender.send(round_, asked.list)
                 commands += len(round_)
         sender.close()
-    except (InputWrong, OSError, errors.KafkaError) as error:
+    except (InputWrong, OptionsUnusable, OSError, errors.KafkaError) as error:
+        check = f". {KAFKA_REFUSES}" if isinstance(error, errors.KafkaError) else ""
         print(
-            f"{type(error).__name__}: {error}\n"
+            f"{type(error).__name__}: {error}{check}\n"
             f"{commands} commands are acknowledged, others may have come; send the same input again.",
             file=sys.stderr,
             flush=True,

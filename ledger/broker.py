@@ -48,6 +48,10 @@ class NotAuthorized(RuntimeError):
     """Kafka does not allow this; log in as a user who may, with LEDGER_KAFKA_OPTIONS, or have the right given."""
 
 
+class TooFewBrokers(RuntimeError):
+    """There are fewer brokers than replicas asked for; ask for fewer with --replicas, or let more brokers join."""
+
+
 class TopicMissing(RuntimeError):
     """A topic is missing; make it with `ledger topics`, or name another in the settings."""
 
@@ -157,8 +161,10 @@ def make_topics(settings: Settings, *, partitions: int, replicas: int) -> list[s
         )
     except errors.TopicAlreadyExistsError:
         pass  # Somebody else made it at the same moment.
-    except (errors.AuthorizationError, errors.AuthenticationFailedError) as error:
+    except (errors.AuthorizationError, errors.SaslAuthenticationFailedError) as error:
         raise NotAuthorized(f"{error}. {NotAuthorized.__doc__}") from error
+    except errors.InvalidReplicationFactorError as error:
+        raise TooFewBrokers(f"{replicas} replicas: {TooFewBrokers.__doc__}") from error
     except (errors.KafkaError, OSError) as error:
         raise BrokerUnavailable(f"{error}. {BrokerUnavailable.__doc__}") from error
     finally:

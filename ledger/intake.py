@@ -215,6 +215,7 @@ class Intake:
             enable_auto_commit=False,
             auto_offset_reset="none",
             allow_auto_create_topics=False,
+            isolation_level="read_committed",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,

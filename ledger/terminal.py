@@ -23,7 +23,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from ledger.api.tokens import KeyExposed, KeysUnusable
 from ledger.application import LedgerBusy, LedgerUnavailable
-from ledger.broker import BrokerUnavailable, NotAuthorized, OptionsExposed, OptionsUnusable, TopicMissing
+from ledger.broker import BrokerUnavailable, NotAuthorized, OptionsExposed, OptionsUnusable, TooFewBrokers, TopicMissing
 from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
 from ledger.contract.exporting import ContractRefused
 from ledger.database import DatabaseBehind
@@ -167,7 +167,15 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         (WRONG_USAGE, _itself),
     ),
     **dict.fromkeys(
-        (BrokerUnavailable, IntakeHalted, MessagesLost, NotAuthorized, PartitionCutShort, TopicMissing),
+        (
+            BrokerUnavailable,
+            IntakeHalted,
+            MessagesLost,
+            NotAuthorized,
+            PartitionCutShort,
+            TooFewBrokers,
+            TopicMissing,
+        ),
         (BROKER_UNAVAILABLE, _itself),
     ),
     OSError: (WRONG_USAGE, lambda error: f"{error.filename}: {error.strerror}." if error.filename else f"{error}."),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
 
 from tests.kafka.reading import read_records
 from tests.kafka.test_outlet import fill, head_of, running, settings_of
@@ -129,6 +130,58 @@ def test_a_topic_made_anew_is_not_followed_from_the_old_place(broker: Broker, to
     process = follow(broker, other, state, "--until", "0")
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert "not the one that was followed so far" in errors
+
+
+def test_partitions_that_were_added_stop_it_until_somebody_has_seen_that(
+    broker: Broker, topics: Topics, database: Database, tmp_path: Path
+) -> None:
+    """While it runs and when it starts; nothing in them is passed over, because they are then read from their start."""
+    if broker.kind == "wheel":
+        pytest.skip("the wheel's broker adds no partitions")
+    state = tmp_path / "facts.sqlite"
+    fill(database, 20)
+    with running(database, settings_of(broker, topics)) as run:
+        run.wait_until_published(head_of(database))
+        process = follow(broker, topics.events, state)
+        assert process.stdout is not None
+        process.stdout.readline()
+        client = KafkaAdminClient(bootstrap_servers=broker.bootstrap.split(","))
+        client.create_partitions({topics.events: 7})
+        client.close()
+        _, errors = process.communicate(timeout=PATIENCE_S)
+        assert (process.returncode, "start again with --new-partitions" in errors) == (1, True), errors
+        process = follow(broker, topics.events, state)
+        assert "start again with --new-partitions" in process.communicate(timeout=PATIENCE_S)[1]
+        run.wait_until(lambda: any("7 partitions" in each for each in run.reports))
+        fill(database, 20, "b")
+        head = head_of(database)
+        run.wait_until_published(head)
+    process = follow(broker, topics.events, state, "--until", str(head), "--new-partitions")
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, "")
+    with closing(sqlite3.connect(state)) as connection:
+        facts = connection.execute("SELECT position, partition FROM fact ORDER BY position").fetchall()
+    assert [position for position, _ in facts] == list(range(1, head + 1))
+    assert max(partition for _, partition in facts) > 3
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--topic", "none-of-that-name"], "check --bootstrap, --topic and --options"),
+        (["--state", "/nowhere/facts.sqlite"], "--state names a SQLite file that may be written"),
+        (["--options", __file__], "must hold a JSON object of kafka-python's"),
+        (["--options", "/nowhere"], "/nowhere"),
+    ],
+    ids=["topic", "state", "options", "no options"],
+)
+def test_what_it_cannot_use_is_said(broker: Broker, topics: Topics, tmp_path: Path, more: list[str], said: str) -> None:
+    """In a sentence, and not by a traceback."""
+    process = follow(broker, topics.events, tmp_path / "facts.sqlite", *more)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert said in errors
+    assert "Traceback" not in errors
 
 
 def test_an_offset_that_is_not_there_stops_it(broker: Broker, topics: Topics, tmp_path: Path) -> None:

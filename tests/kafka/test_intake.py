@@ -11,7 +11,7 @@ import pytest
 from ledger import intake as intake_module
 from ledger import offsets
 from ledger.application import Ledger
-from ledger.broker import TopicMissing, make_topics, required_topic
+from ledger.broker import TooFewBrokers, TopicMissing, make_topics, required_topic
 from ledger.intake import IntakeHalted
 from ledger.offsets import Fenced, Move
 from tests.commands import contribute
@@ -270,6 +270,14 @@ class TestFailures:
             source.flush()
             read_up_to(database, 221)
         assert count(database, "event") == 241
+
+
+def test_more_replicas_than_brokers_are_refused_with_what_to_do(broker: Broker, topics: Topics) -> None:
+    if broker.kind == "wheel":
+        pytest.skip("the wheel's broker takes any number")
+    settings = settings_of(broker, topics._replace(commands=f"{topics.commands}-replicas"))
+    with pytest.raises(TooFewBrokers, match="--replicas"):
+        make_topics(settings, partitions=1, replicas=30)
 
 
 def cut_off(database: Database) -> None:

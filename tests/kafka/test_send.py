@@ -172,6 +172,20 @@ def test_what_is_sent_is_recorded_once_and_in_order_also_when_it_is_sent_again(
         assert f"commands in {len(ACCOUNTS) * (2 + ROUNDS)} messages" in again
 
 
+@pytest.mark.parametrize("listed", [[], ["--list", "5"]], ids=["alone", "in lists"])
+def test_under_one_key_a_file_is_decided_in_its_order(
+    database: Database, broker: Broker, topics: Topics, tmp_path: Path, listed: list[str]
+) -> None:
+    """An opening needs the registration before it, and both have keys of their own otherwise."""
+    sending = Sending(tmp_path, broker, topics)
+    commands = [as_sent(command) for account in ACCOUNTS for command in opened(account, f"ea-core:{account.lower()}")]
+    with sending.taken(database):
+        sending.sends(lines(commands) + contributions(2), "--under", "ea-core", *listed)
+        until(lambda: count(database, "command") == 4 * len(ACCOUNTS), what="all is recorded")
+    assert count(database, "event") == 4 * len(ACCOUNTS)
+    recorded_once_in_order(database, 2)
+
+
 def test_killed_and_run_again_it_loses_nothing_and_keeps_the_order(
     database: Database, broker: Broker, topics: Topics, tmp_path: Path
 ) -> None:
@@ -214,6 +228,17 @@ def test_it_ends_where_no_broker_answers(broker: Broker, topics: Topics, tmp_pat
     code, _, errors = sending.run(contributions(1), "--bootstrap", f"127.0.0.1:{free_port()}", "--wait", "1")
     assert code == 1
     assert "0 commands are acknowledged" in errors
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"acks": 0}'])
+def test_options_that_are_none_are_said(broker: Broker, topics: Topics, tmp_path: Path, content: str) -> None:
+    """Options of the producer itself are no matter of the login."""
+    sending = Sending(tmp_path, broker, topics)
+    (tmp_path / "options.json").write_text(content)
+    code, _, errors = sending.run(contributions(1), "--options", str(tmp_path / "options.json"))
+    assert code == 1
+    assert "OptionsUnusable" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_key_that_others_may_read_is_not_used(broker: Broker, topics: Topics, tmp_path: Path) -> None:
