@@ -85,7 +85,7 @@ class TestHelp:
 
     def test_every_exit_code_stands_in_the_help_and_in_the_docstring(self) -> None:
         in_docstring = re.findall(r"^(\d)  ", terminal.__doc__ or "", re.MULTILINE)
-        assert re.findall(r"^- `(\d)`", EXIT_CODES, re.MULTILINE) == in_docstring == ["0", "1", "2", "3", "4", "5"]
+        assert re.findall(r"^- `(\d)`", EXIT_CODES, re.MULTILINE) == in_docstring == ["0", "1", "2", "3", "4", "5", "6"]
 
     def test_the_program_runs_as_a_module(self) -> None:
         found = subprocess.run([sys.executable, "-m", "ledger", "--help"], check=True, capture_output=True, text=True)
