@@ -245,7 +245,8 @@ def _latency(world: World, sender: Sender, database: Database, settings: Setting
     listening = threading.Thread(target=_listen, args=(consumer, came, done))
     with (
         _running(settings, database.url, "intake"),
-        _running(settings, database.outlet_url, "outlet"),
+        # The topics are others than the ones that were published to before.
+        _running(settings, database.outlet_url, "outlet", "--new-topic", "accept"),
     ):
         _taken(database, settings)
         listening.start()
@@ -311,11 +312,11 @@ def _rate(reached: Callable[[], int], start_at: int, until: int) -> float:
 
 
 @contextmanager
-def _running(settings: Settings, url: str, command: str) -> Iterator[None]:
+def _running(settings: Settings, url: str, *command: str) -> Iterator[None]:
     given = settings.model_dump(exclude_unset=True, exclude={"database_url"}, mode="json")
     environment = {f"LEDGER_{name.upper()}": str(value) for name, value in given.items()}
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "ledger", command],
+        [sys.executable, "-m", "ledger", *command],
         env=os.environ | environment | {"LEDGER_DATABASE_URL": url},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -324,7 +325,7 @@ def _running(settings: Settings, url: str, command: str) -> Iterator[None]:
     try:
         yield
     finally:
-        assert process.poll() is None, f"{command} ended by itself"
+        assert process.poll() is None, f"{command[0]} ended by itself"
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
 
