@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from ledger.domain.commands import ONE, ClosePeriod, Command
 from ledger.domain.reading import read_command, reason
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 MAX_LINE_BYTES = 256 * 1024
 BATCH_LINES = 1_000

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ledger.domain.refusals import REFUSALS
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 from ledger.domain.sheet import AccountLine, BalanceSheet
 from ledger.files import FileReport
 from ledger.messages import SENTENCES

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TextIO
 
 from ledger.domain.postings import EXTERNAL
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 from replay.facts import Connection, HistoryBroken
 from replay.unfinished import unfinished_file
 from replay.vouchers import CURRENCY, EXTERNAL_PARTS, Leg, Opened, Voucher, read_vouchers, yuan

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ledger.domain.postings import EXTERNAL
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 from replay.facts import Connection, head
 from replay.sheets import position_at
 from replay.table_checks import STANDARD, SUMMARY, TABLES, VOUCHERS, TablesInvalid, check_tables

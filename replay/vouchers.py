@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ledger.domain.events import AccountOpened, EntryReversed, Fact
 from ledger.domain.lines import KINDS, Recorded
 from ledger.domain.postings import EXTERNAL
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 from replay.facts import DOES_NOT_FOLLOW, Connection, HistoryBroken, check_gapless, read_beside
 from replay.sheets import NAME, position_at
 

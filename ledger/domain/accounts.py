@@ -8,7 +8,7 @@ from ledger.domain import refusals as r
 from ledger.domain.decider import Decision, State, View, envelope
 from ledger.domain.entries import wrong_date
 from ledger.domain.limits import flag_changes, whole_person_tags
-from ledger.domain.rulebook import PRODUCTS, Product, limit
+from ledger.domain.rules import PRODUCTS, Product, limit
 from ledger.domain.states import capped_accounts, members_of
 
 OPEN_REFUSES = (

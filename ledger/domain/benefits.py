@@ -8,7 +8,7 @@ from ledger.domain.decider import Decision, State, View, envelope
 from ledger.domain.entries import wrong_date
 from ledger.domain.events import BenefitPaid
 from ledger.domain.money import in_order
-from ledger.domain.rulebook import PRODUCTS, condition
+from ledger.domain.rules import PRODUCTS, condition
 
 REFUSES = (
     r.AccountUnknown,

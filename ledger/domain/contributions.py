@@ -9,7 +9,7 @@ from ledger.domain.entries import overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import ContributionPosted
 from ledger.domain.identifiers import QUOTA_RULE, quota_id
 from ledger.domain.limits import other_account_tags, person_tags, quota_tags, used_fen
-from ledger.domain.rulebook import PRODUCTS, limit
+from ledger.domain.rules import PRODUCTS, limit
 from ledger.domain.states import capped_accounts, members_of
 
 REFUSES = (

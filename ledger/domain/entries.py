@@ -16,7 +16,7 @@ from ledger.domain.refusals import (
     PartUnknown,
     Refusal,
 )
-from ledger.domain.rulebook import limit
+from ledger.domain.rules import limit
 
 SETTLED_SINCE = 2000
 """From this year on no effective date is too early; the exact bound lies before it."""

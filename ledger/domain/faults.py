@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ledger.domain.commands import COMMANDS, AskedLink
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 MAX_ERRORS = 20
 MAX_REASON_CHARACTERS = 300

@@ -20,7 +20,7 @@ from ledger.domain.events import (
     LimitBreachRescinded,
 )
 from ledger.domain.identifiers import QUOTA_RULE, derived_id, quota_id
-from ledger.domain.rulebook import PRODUCTS, limit
+from ledger.domain.rules import PRODUCTS, limit
 from ledger.domain.states import capped_accounts, quota_years
 
 

@@ -14,7 +14,7 @@ from ledger.domain.entries import wrong_date
 from ledger.domain.events import Fact, IdentitiesLinked, IdentitiesMerged, Link
 from ledger.domain.identifiers import derived_id
 from ledger.domain.limits import limit_changes, whole_person_tags
-from ledger.domain.rulebook import limit
+from ledger.domain.rules import limit
 
 LINK_REFUSES = (
     r.EffectiveDateAbsurd,

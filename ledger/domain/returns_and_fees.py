@@ -5,7 +5,7 @@ from ledger.domain.commands import ChargeFee, CreditReturns
 from ledger.domain.decider import Decision, State, View, envelope
 from ledger.domain.entries import overdrawn, overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import FeeCharged, ReturnsCredited
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 RETURNS_REFUSES = (
     r.AccountUnknown,

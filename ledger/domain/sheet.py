@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ledger.domain.decider import State
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 PILLARS = (1, 2, 3)
 

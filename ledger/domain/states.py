@@ -16,7 +16,7 @@ import msgspec
 from ledger.domain import events as e
 from ledger.domain.decider import NotRecalled, State, View
 from ledger.domain.identifiers import tags_of
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 
 class AccountState(TypedDict):

@@ -8,7 +8,7 @@ from ledger.domain.decider import Decision, State, View, envelope
 from ledger.domain.entries import overdrawn, overflowing, wrong_amounts, wrong_date
 from ledger.domain.events import BalanceTransferred
 from ledger.domain.money import in_order
-from ledger.domain.rulebook import PRODUCTS, Move, moves
+from ledger.domain.rules import PRODUCTS, Move, moves
 from ledger.domain.states import members_of
 
 REFUSES = (

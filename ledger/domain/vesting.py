@@ -5,7 +5,7 @@ from ledger.domain.commands import VestEmployerPart
 from ledger.domain.decider import Decision, View, envelope
 from ledger.domain.entries import overdrawn, wrong_date
 from ledger.domain.events import EmployerPartVested
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 
 REFUSES = (
     r.AccountUnknown,

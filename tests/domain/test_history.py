@@ -23,7 +23,7 @@ from ledger.domain.events import (
 from ledger.domain.history import Positioned, Unreadable, sheet_at, sids_linked
 from ledger.domain.identifiers import tags_of
 from ledger.domain.postings import EXTERNAL, postings
-from ledger.domain.rulebook import PRODUCTS
+from ledger.domain.rules import PRODUCTS
 from ledger.domain.sheet import AccountLine, BalanceSheet
 from ledger.domain.timeline import partition_at
 from tests.domain import asking
