@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from ledger.api import accesses, auditing, commands, documents, handling, operations, policy, proofs, readings
+from ledger.api import accesses, auditing, bodies, commands, documents, handling, operations, policy, proofs, readings
 from ledger.api.shortcut import Shortcut
 from ledger.api.tokens import Verifier
 from ledger.batching import GroupCommit, LoopPosts
@@ -34,7 +34,7 @@ def create_app(  # noqa: PLR0913 - what a service is made of
     @asynccontextmanager
     async def posts_on_this_loop(app: FastAPI) -> AsyncIterator[None]:
         app.state.posts = LoopPosts(group)
-        app.state.intake = commands.Intake()
+        app.state.intake = bodies.Intake()
         yield
 
     app = FastAPI(

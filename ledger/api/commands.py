@@ -5,20 +5,14 @@
 3. A single command that is refused is a problem; in a list each refusal stands at its place.
 4. What is not understood in one way alone is refused: a member that comes twice, and a character set other than UTF-8.
 5. What is accepted has a signed receipt; repeated, it gets one again.
-6. What a body costs is bounded before it is read: the bytes of a body, of a command, and of all bodies held at once.
+6. What a body costs is bounded before it is read (`bodies.py`), and so are the bytes of a command.
 """
 
-import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from email.message import Message
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Annotated, Any, Literal
 
 import msgspec
-from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ValidationError
@@ -26,6 +20,7 @@ from pydantic_core import to_json
 
 from ledger.api import accesses, policy, problems
 from ledger.api.answers import JSON, NDJSON
+from ledger.api.bodies import MAX_BODY_BYTES, Intake, media_type_of
 from ledger.api.documents import body_of_commands
 from ledger.api.examples import COMMAND_EXAMPLES, OUTCOME_LINES
 from ledger.api.parameters import NO_PARAMETERS
@@ -36,14 +31,7 @@ from ledger.domain.faults import MAX_ERRORS
 from ledger.domain.reading import NotTaken, read_command
 from ledger.receipts import Receipts
 
-MAX_BODY_BYTES = 16 * 2**20
-# Of all bodies that have come and are not answered; whoever sends more is told to come again.
-MAX_HELD_BYTES = 256 * 2**20
-MAX_HELD_BYTES_OF_ONE = MAX_HELD_BYTES // 4
-MAX_BODY_S = 30.0
-MAX_LENGTH_DIGITS = 15
 MAX_ERRORS_LISTED = 1_000
-CHARSETS = ("utf-8", "utf8", "us-ascii")
 # A larger body is read on a thread, so that others are served meanwhile.
 SMALL_BODY_BYTES = 32 * 1024
 PATH = "/v1/commands"
@@ -143,10 +131,10 @@ async def post_commands(
     is signed, and says which leaf hash stands at which position (see `/v1/proofs/{position}`).
     """
     await NO_PARAMETERS(request)
-    media_type = _media_type(request)
+    media_type = media_type_of(request, JSON, NDJSON)
     intake: Intake = request.app.state.intake
     receipts: Receipts = request.app.state.receipts
-    async with intake.body(request, caller.subject) as body:
+    async with intake.body(request, caller.subject, most_bytes=MAX_BODY_BYTES) as body:
         small = len(body) <= SMALL_BODY_BYTES
         read = _lines if media_type == NDJSON else _json
         commands, is_single = read(body) if small else await run_sync(read, body, limiter=intake.readers)
@@ -157,67 +145,6 @@ async def post_commands(
         if small:
             return _many(outcomes, receipts, media_type)
         return await run_sync(_many, outcomes, receipts, media_type, limiter=intake.readers)
-
-
-class Intake:
-    """The bodies that one process holds at this moment."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._held_bytes = 0
-        self._held_by: Counter[str] = Counter()
-        # Reading the worst of bodies takes thirty times its size; and more threads would only contend for the interpreter.
-        self.readers = CapacityLimiter(1)
-
-    @asynccontextmanager
-    async def body(self, request: Request, subject: str) -> AsyncIterator[bytes]:
-        """The whole body; what is too large or too slow is refused as soon as that is known.
-
-        No caller takes all of the room. Raises BodyTooLarge, LedgerBusy, and TimeoutError, which is answered as BodyTooSlow.
-        """
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and (len(announced) > MAX_LENGTH_DIGITS or int(announced) > MAX_BODY_BYTES):
-            raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
-        held = 0
-        chunks: list[bytes] = []
-        try:
-            async with asyncio.timeout(MAX_BODY_S):
-                async for chunk in request.stream():
-                    held += len(chunk)
-                    self._hold(subject, len(chunk))
-                    self._refuse(subject, held)
-                    chunks.append(chunk)
-            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        finally:
-            self._hold(subject, -held)
-
-    def _hold(self, subject: str, size: int) -> None:
-        self._held_bytes += size
-        self._held_by[subject] += size
-        if not self._held_by[subject]:
-            del self._held_by[subject]
-
-    def _refuse(self, subject: str, size: int) -> None:
-        if size > MAX_BODY_BYTES:
-            raise problems.BodyTooLarge(most_bytes=MAX_BODY_BYTES)
-        if self._held_bytes > MAX_HELD_BYTES or self._held_by[subject] > MAX_HELD_BYTES_OF_ONE:
-            raise problems.LedgerBusy
-
-
-def _media_type(request: Request) -> str:
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    media_type, charset = _content_type(request.headers.get("content-type", ""))
-    if media_type not in (JSON, NDJSON) or charset not in CHARSETS or encoding != "identity":
-        raise problems.UnsupportedMediaType
-    return media_type
-
-
-@lru_cache(maxsize=64)
-def _content_type(header: str) -> tuple[str, str]:
-    """Media type and character set, which is UTF-8 where the header names none."""
-    message = Message()
-    message["Content-Type"] = header
-    return message.get_content_type(), message.get_content_charset("utf-8")
 
 
 def _json(body: bytes) -> tuple[list[Command], bool]:

@@ -145,6 +145,41 @@ class MalformedCommand(Problem, status=HTTPStatus.BAD_REQUEST):
         super().__init__(errors=listed(errors, OUR_NAMES))
 
 
+class QuestionMalformed(Problem, status=HTTPStatus.BAD_REQUEST):
+    """The body is not the question that is answered here. Each error names the field and what it may be."""
+
+    example: ClassVar = {
+        "errors": [{"place": "answers.monthly_wage_fen", "reason": "Input should be less than or equal to 100000000"}]
+    }
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
+        """Take pydantic's errors, their places beginning at the body."""
+        super().__init__(errors=listed(errors))
+
+
+class QuestionContradictory(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+    """The fields of the question are right each by itself, and do not fit together. Correct the places named."""
+
+    example: ClassVar = {
+        "errors": [{"place": "levers", "reason": "Give retirement_month or retirement_age_months, not both"}]
+    }
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
+        """Take pydantic's errors, their places beginning at the body."""
+        super().__init__(errors=listed(errors))
+
+
+class RuleRefused(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+    """A rule does not allow what was asked, or holds no value for that day and area. It is named, and says what to do."""
+
+    example: ClassVar = {
+        "rule": "pp.cap.year",
+        "reason": "condition_not_met",
+        "sentence": "at most 12,000.00 yuan are left of this year",
+        "left_fen": 1_200_000,
+    }
+
+
 class WrongParameter(Problem, status=HTTPStatus.BAD_REQUEST):
     """A parameter of the address or a header has no such value. Correct the places named."""
 

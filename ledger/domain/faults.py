@@ -48,4 +48,4 @@ def _place(error: Mapping[str, Any], names: frozenset[str] | None) -> str:
 def _reason(error: Mapping[str, Any]) -> str:
     if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return "`type` must name a command"  # Pydantic's own sentence quotes it.
-    return str(error["msg"])[:MAX_REASON_CHARACTERS]
+    return str(error["msg"]).removeprefix("Value error, ")[:MAX_REASON_CHARACTERS]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ledger.api import commands as api
+from ledger.api import bodies
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.tokens import Scope
 from ledger.application import MAX_COMMANDS
@@ -315,9 +315,9 @@ class TestLargeBodies:
     """Invariant 5."""
 
     def test_an_announced_length_is_refused_before_the_body_is_read(self, service: Service) -> None:
-        for length in (str(api.MAX_BODY_BYTES + 1), "9" * 5_000):
+        for length in (str(bodies.MAX_BODY_BYTES + 1), "9" * 5_000):
             response = service.post_bytes(b"[]", headers={"Content-Length": length})
-            assert problem(response, 413, "body-too-large")["most_bytes"] == api.MAX_BODY_BYTES
+            assert problem(response, 413, "body-too-large")["most_bytes"] == bodies.MAX_BODY_BYTES
 
     def test_an_unannounced_one_is_refused_as_soon_as_it_is_too_large(self, service: Service) -> None:
         sent: list[int] = []
@@ -328,7 +328,7 @@ class TestLargeBodies:
                 yield b" " * 2**20
 
         problem(service.post_bytes(endless()), 413, "body-too-large")
-        assert sum(sent) <= api.MAX_BODY_BYTES + 2 * 2**20
+        assert sum(sent) <= bodies.MAX_BODY_BYTES + 2 * 2**20
 
     def test_in_many_small_chunks_it_is_read_as_one(self, opened: Service) -> None:
         async def chunks() -> AsyncIterator[bytes]:
@@ -340,19 +340,19 @@ class TestLargeBodies:
     def test_when_many_are_held_others_are_told_to_come_again(
         self, opened: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api, "MAX_HELD_BYTES", 10)
+        monkeypatch.setattr(bodies, "MAX_HELD_BYTES", 10)
         problem(opened.post(GOOD), 503, "ledger-busy")
         monkeypatch.undo()
         assert opened.app.state.intake._held_bytes == 0
         assert opened.post(GOOD).status_code == 200
 
     def test_one_caller_does_not_take_all_of_the_room(self, opened: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(api, "MAX_HELD_BYTES_OF_ONE", 10)
+        monkeypatch.setattr(bodies, "MAX_HELD_BYTES_OF_ONE", 10)
         problem(opened.post(GOOD), 503, "ledger-busy")
         assert not opened.app.state.intake._held_by
 
     def test_one_that_does_not_come_is_not_waited_for(self, opened: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(api, "MAX_BODY_S", 0.1)
+        monkeypatch.setattr(bodies, "MAX_BODY_S", 0.1)
 
         async def chunks() -> AsyncIterator[bytes]:
             yield GOOD_BYTES[:7]
@@ -363,7 +363,7 @@ class TestLargeBodies:
 
     def test_one_as_large_as_may_be_is_read(self, opened: Service) -> None:
         body = b"[" + GOOD_BYTES + b"]"
-        padded = body + b" " * (api.MAX_BODY_BYTES - len(body))
+        padded = body + b" " * (bodies.MAX_BODY_BYTES - len(body))
         assert opened.post_bytes(padded).json()["accepted"] == 1
         problem(opened.post_bytes(padded + b" "), 413, "body-too-large")
 
