@@ -89,7 +89,7 @@ def test_what_was_consulted_is_cited_once_in_order_with_what_is_open() -> None:
     asked.limit("x.limit")
     asked.limit("pp.cap.year")
     assert [(each.rule, each.confidence, each.uncertain) for each in asked.cited] == [
-        ("pp.cap.year", "B", None),
+        ("pp.cap.year", "B", "No change of the cap from 2026 on is known."),
         ("x.limit", "B", None),
         ("x.limit", "C", "the day is open"),
     ]

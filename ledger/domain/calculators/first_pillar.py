@@ -1,0 +1,136 @@
+"""The basic pension (基本养老金): pooled part, personal account, transition and local extra, and how the account grows.
+
+1. Each part is rounded half up to fen by itself, then they are added.
+2. Years are months / 12 with two decimals, half up.
+3. What the rules do not hold for an area is left out and told, never made up.
+国发〔2005〕38号; local parts by their own rows.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+from fractions import Fraction
+from typing import Final
+
+from msgspec import Struct
+
+from ledger.domain.calculators.retirement import payout_months
+from ledger.domain.calculators.rounding import half_up
+from ledger.domain.rules import Rules, Terms
+
+HUNDREDTHS: Final = 100
+MONTHS: Final = 12
+MAX_YEARS: Final = 100
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """What a pension is computed from.
+
+    `base_fen`: the benefit base B (计发基数), or None: that of the rules' day and area. `index`: average contribution index.
+    `months`: all that count, deemed ones included. `pre_account_months`: before the personal account began (None: the
+    deemed ones and those from 1992-10 to 1998-06). `account_fen`: the personal account at retirement.
+    """
+
+    birth: str
+    base_fen: int | None
+    index: Fraction
+    months: int
+    account_fen: int
+    age_months: int
+    deemed_months: int = 0
+    actual_months_1992_10_to_1998_06: int = 0
+    pre_account_months: int | None = None
+
+
+class Benefit(Struct, frozen=True):
+    """A month's pension by parts, in fen. `open_parts`: rules that the area would need and has no row for."""
+
+    basic_fen: int
+    account_fen: int
+    transition_fen: int
+    extra_fen: int
+    total_fen: int
+    open_parts: tuple[str, ...] = ()
+
+
+def years_of(months: int) -> Fraction:
+    """Years to two decimals, half up (RULES.md section 1)."""
+    return Fraction(half_up(Fraction(months * HUNDREDTHS, MONTHS)), HUNDREDTHS)
+
+
+def basic_fen(base_fen: int, index: Fraction, months: int, rules: Rules) -> int:
+    """(B + B x idx) / 2 x years x 1 % (fp.basic)."""
+    share = rules.terms("fp.basic").exact("share_per_year")
+    return half_up(base_fen * (1 + index) / 2 * years_of(months) * share)
+
+
+def account_fen(balance_fen: int, age_months: int, rules: Rules) -> int:
+    """The balance / M of the age at retirement."""
+    return half_up(balance_fen / payout_months(age_months, rules))
+
+
+def benefit(record: Record, rules: Rules) -> Benefit:
+    """The pension of the first month (invariants 1 and 3)."""
+    base_fen = rules.limit("fp.B").value if record.base_fen is None else record.base_fen
+    basic = basic_fen(base_fen, record.index, record.months, rules)
+    account = account_fen(record.account_fen, record.age_months, rules)
+    transition, is_open = _transition(base_fen, record, rules)
+    extra = _extra(base_fen, record, rules)
+    return Benefit(
+        basic_fen=basic,
+        account_fen=account,
+        transition_fen=transition,
+        extra_fen=extra,
+        total_fen=basic + account + transition + extra,
+        open_parts=("fp.transition",) if is_open else (),
+    )
+
+
+def _transition(base_fen: int, record: Record, rules: Rules) -> tuple[int, bool]:
+    """For months before the personal account; whether there are such and the area has no row."""
+    before = record.deemed_months + record.actual_months_1992_10_to_1998_06
+    if record.pre_account_months is not None:
+        before = record.pre_account_months
+    if not before:
+        return 0, False
+    terms = rules.find(Terms, "fp.transition")
+    if terms is None:
+        return 0, True
+    share = terms.exact("share_per_year")
+    if terms.method == "deemed_and_actual":
+        deemed = base_fen * years_of(record.deemed_months) * share
+        actual = base_fen * record.index * years_of(record.actual_months_1992_10_to_1998_06) * share
+        return half_up(deemed + actual), False
+    assert terms.method == "pre_account_years", f"unknown method {terms.method}"
+    return half_up(base_fen * (1 + record.index) / 2 * years_of(before) * share), False
+
+
+def _extra(base_fen: int, record: Record, rules: Rules) -> int:
+    """The local extra, where the area has one."""
+    terms = rules.find(Terms, "fp.extra")
+    if terms is None:
+        return 0
+    assert terms.method == "indexed_base", f"unknown method {terms.method}"
+    return half_up(base_fen * record.index * terms.exact("share_per_year") * years_of(record.months))
+
+
+def resident_account_fen(balance_fen: int, rules: Rules) -> int:
+    """The account part of the residents' scheme: balance / 139 (fp.resident.divisor)."""
+    return half_up(Fraction(balance_fen, rules.limit("fp.resident.divisor").value))
+
+
+def grown_account_fen(
+    opening_fen: int, paid_fen: Mapping[int, int], first_year: int, last_year: int, rules: Rules
+) -> int:
+    """The personal account at the end of `last_year`, from its balance at the beginning of `first_year`.
+
+    Each year its book rate on the balance at the year's beginning, half up; what is paid in the year earns from the next
+    (fp.book_rate.method). A year without a published rate is refused.
+    """
+    if not 0 <= last_year - first_year < MAX_YEARS:
+        raise ValueError(f"from {first_year} to {last_year} are no 1 to {MAX_YEARS} years")
+    balance_fen = opening_fen
+    for year in range(first_year, last_year + 1):
+        of_year = rules.at(date(year, 12, 31))
+        of_year.choice("fp.book_rate.method")
+        balance_fen += half_up(balance_fen * of_year.rate("fp.book_rate").value) + paid_fen.get(year, 0)
+    return balance_fen

@@ -1,0 +1,1 @@
+"""The rules computed: every published example, every bracket, every trap."""
