@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from ledger import demo as sample
+from ledger.advising import tax
 from ledger.api.problems import TokenInvalid
 from ledger.api.tokens import DEVELOPMENT_PURPOSE, DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
@@ -89,7 +90,7 @@ Host = Annotated[str, typer.Option(help="Address to serve at.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes a free one.")]
 
 
-for command in (intake, outlet, topics):
+for command in (intake, outlet, topics, tax):
     app.command(epilog=EXIT_CODES)(command)
 
 

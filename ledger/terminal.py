@@ -27,6 +27,7 @@ from ledger.broker import BrokerUnavailable, NotAuthorized, OptionsExposed, Opti
 from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
 from ledger.contract.exporting import ContractRefused
 from ledger.database import DatabaseBehind
+from ledger.domain.rules import RuleRefused
 from ledger.embedded import EmbeddedServerFailed
 from ledger.facts import TooManyFacts
 from ledger.files import Advance, size_bytes
@@ -130,6 +131,11 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".")
 
 
+def _refused_by_rule(error: RuleRefused) -> str:
+    beside = "; ".join(f"{name} {value}" for name, value in error.detail.items())
+    return f"Rule {error.rule} ({error.reason}): {error.sentence}{f' ({beside})' if beside else ''}."
+
+
 def _itself(error: Any) -> str:
     return str(error)
 
@@ -143,6 +149,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         SOME_REFUSED,
         lambda error: f"Nobody is known as {error}: give a source identity, a one_id or an account.",
     ),
+    RuleRefused: (SOME_REFUSED, _refused_by_rule),
     AccountUnknown: (SOME_REFUSED, lambda error: f"No account {error} is open, or was not at that position."),
     PositionNotRecorded: (
         SOME_REFUSED,

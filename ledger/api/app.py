@@ -6,7 +6,19 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from ledger.api import accesses, auditing, bodies, commands, documents, handling, operations, policy, proofs, readings
+from ledger.api import (
+    accesses,
+    auditing,
+    bodies,
+    commands,
+    documents,
+    handling,
+    operations,
+    planning,
+    policy,
+    proofs,
+    readings,
+)
 from ledger.api.shortcut import Shortcut
 from ledger.api.tokens import Verifier
 from ledger.batching import GroupCommit, LoopPosts
@@ -51,7 +63,7 @@ def create_app(  # noqa: PLR0913 - what a service is made of
     app.state.database = database
     app.state.receipts = receipts
     app.state.notary_key = notary_key
-    for router in (commands.router, readings.router, proofs.router, auditing.router):
+    for router in (commands.router, readings.router, planning.router, proofs.router, auditing.router):
         app.include_router(router)
     app.add_middleware(
         Shortcut,
@@ -62,7 +74,9 @@ def create_app(  # noqa: PLR0913 - what a service is made of
     )
     operations.install(app, database)
     handling.install(app)
-    documents.install(app, commands.Accepted, commands.NotAccepted, commands.AcceptedAlone, commands.Outcomes)
+    documents.install(
+        app, commands.Accepted, commands.NotAccepted, commands.AcceptedAlone, commands.Outcomes, *planning.QUESTIONS
+    )
     policy.enforce(app, verifier)
     accesses.enforce(app)
     return app

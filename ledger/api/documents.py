@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 from starlette.staticfiles import StaticFiles
 
-from ledger.api import policy
+from ledger.api import planning_examples, policy
 from ledger.api.answers import JSON, NDJSON
 from ledger.api.examples import CONTRIBUTION, EXAMPLES, OPENING, REGISTRATION
 from ledger.application import MAX_COMMANDS
@@ -119,12 +119,13 @@ def _with_schemas(document: dict[str, Any], models: tuple[type[BaseModel], ...])
 
 
 def _show_examples(document: dict[str, Any]) -> None:
+    examples = EXAMPLES | planning_examples.answers()
     for path in document["paths"].values():
         for operation in path.values():
             shown_as_json = operation["responses"]["200"]["content"].get(JSON, {})
             model = shown_as_json.get("schema", {}).get("$ref", "").rpartition("/")[2]
-            if model in EXAMPLES:
-                shown_as_json["example"] = EXAMPLES[model]
+            if model in examples:
+                shown_as_json["example"] = examples[model]
 
 
 @router.get(f"{ASSETS}/{{name}}", include_in_schema=False, dependencies=open_to_all)

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from ledger import application, facts, seals
 from ledger.api import problems
 from ledger.api.problems import ErrorBody, Problem, ProblemBody
+from ledger.domain.rules import RuleRefused
 from ledger.projections import standing
 
 OF_STATUS: dict[int, type[Problem]] = {
@@ -26,15 +27,21 @@ OF_STATUS: dict[int, type[Problem]] = {
     for cls in (problems.MalformedJson, problems.UnknownRoute, problems.BodyTooLarge, problems.UnsupportedMediaType)
 }
 
-# Errors of which there is nothing to add.
-PLAIN: dict[type[Exception], Callable[[], Problem]] = {
-    application.BatchTooLarge: problems.BatchTooLarge,
-    application.LedgerBusy: problems.LedgerBusy,
-    application.LedgerUnavailable: problems.LedgerUnavailable,
-    psycopg.OperationalError: problems.LedgerUnavailable,
-    facts.TooManyFacts: problems.ReadingTooLarge,
-    seals.SealsBroken: problems.SealsBroken,
-    TimeoutError: problems.BodyTooSlow,
+# What each error of ours is answered with; of most there is nothing to add.
+MADE: dict[type[Exception], Callable[[Any], Problem]] = {
+    application.BatchTooLarge: lambda _: problems.BatchTooLarge(),
+    application.LedgerBusy: lambda _: problems.LedgerBusy(),
+    application.LedgerUnavailable: lambda _: problems.LedgerUnavailable(),
+    psycopg.OperationalError: lambda _: problems.LedgerUnavailable(),
+    facts.TooManyFacts: lambda _: problems.ReadingTooLarge(),
+    seals.SealsBroken: lambda _: problems.SealsBroken(),
+    seals.NotSealed: lambda error: problems.NotSealed(str(error) or None, sealed=error.sealed, passes=error.passes),
+    standing.PositionNotRecorded: lambda error: problems.PositionNotRecorded(head=error.head),
+    standing.ProjectionBehind: lambda error: problems.ProjectionBehind(position=error.asked, seen=error.position),
+    RuleRefused: lambda error: problems.RuleRefused(
+        **{**error.detail, "rule": error.rule, "reason": error.reason, "sentence": error.sentence}
+    ),
+    TimeoutError: lambda _: problems.BodyTooSlow(),
 }
 
 log = logging.getLogger("ledger.api")
@@ -46,11 +53,8 @@ def install(app: FastAPI) -> None:
         Problem,
         HTTPException,
         RequestValidationError,
-        standing.PositionNotRecorded,
-        standing.ProjectionBehind,
-        seals.NotSealed,
         ClientDisconnect,
-        *PLAIN,
+        *MADE,
         Exception,
     ):
         app.add_exception_handler(error, handle)
@@ -79,15 +83,10 @@ def problem_of(request: Request, error: Exception) -> Problem:
             return _of_status(request, error.status_code)
         case RequestValidationError():
             return _of_validation(error.errors())
-        case standing.PositionNotRecorded():
-            return problems.PositionNotRecorded(head=error.head)
-        case standing.ProjectionBehind():
-            return problems.ProjectionBehind(position=error.asked, seen=error.position)
         case ClientDisconnect():
             return problems.MalformedJson("The body ended before it was complete")  # Nobody reads this but the metrics.
-        case seals.NotSealed():
-            return problems.NotSealed(str(error) or None, sealed=error.sealed, passes=error.passes)
-    return next((made() for kind, made in PLAIN.items() if isinstance(error, kind)), None) or problems.InternalError()
+    made = next((made for kind, made in MADE.items() if isinstance(error, kind)), None)
+    return problems.InternalError() if made is None else made(error)
 
 
 def _of_status(request: Request, status: int) -> Problem:

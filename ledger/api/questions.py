@@ -17,6 +17,7 @@ from ledger.api.answers import JSON
 from ledger.api.bodies import Intake, media_type_of
 from ledger.api.documents import REF
 from ledger.api.parameters import NO_PARAMETERS
+from ledger.planning.basis import CONTRADICTORY
 
 MAX_QUESTION_BYTES = 64 * 2**10
 
@@ -43,11 +44,14 @@ def asked(model: type[Question]) -> Callable[[Request], Awaitable[Question]]:
     return read
 
 
-def described(model: type[BaseModel], **examples: object) -> dict[str, Any]:
+def of_body(model: type[BaseModel], **examples: BaseModel) -> dict[str, Any]:
     """What FastAPI takes as `openapi_extra` of a route that asks so; `documents.install` has to know the model too."""
     content: dict[str, Any] = {"schema": {"$ref": REF.format(model=model.__name__)}}
     if examples:
-        content["examples"] = {name: {"summary": name, "value": value} for name, value in examples.items()}
+        content["examples"] = {
+            name: {"summary": name, "value": value.model_dump(mode="json", exclude_unset=True)}
+            for name, value in examples.items()
+        }
     return {"requestBody": {"required": True, "content": {JSON: content}}}
 
 
@@ -62,8 +66,7 @@ def _read(model: type[Question], body: bytes) -> Question:
         return model.model_validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        # What a validator of a whole model says is about fields that are each right.
-        if all(each["type"] == "value_error" for each in errors):
+        if all(each["type"] == CONTRADICTORY for each in errors):
             raise problems.QuestionContradictory(errors) from None
         raise problems.QuestionMalformed(errors) from None
 

@@ -61,6 +61,7 @@ class Scope(StrEnum):
     STEWARD = "steward", "Posts decisions on who is one person."
     READER = "reader", "Reads accounts, statements, people and balance sheets."
     FOLLOWER = "follower", "Follows the event feed."
+    PLANNER = "planner", "Plans: taxes, retirement, what a person will live on, and what others like her have."
     AUDITOR = "auditor", "Reads everything, with control totals and what is needed to verify the journal."
     ADMINISTRATOR = "administrator", "Runs the service: its state, its projections and their rebuilding."
 

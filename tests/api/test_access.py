@@ -356,7 +356,7 @@ class TestDeclarations:
             if not policy.is_public(service.app, route) and route.path not in ACTIONS
         }
         assert unrecorded == {
-            *("/v1/commands", "/v1/control-totals", "/v1/status"),
+            *("/v1/commands", "/v1/control-totals", "/v1/status", "/v1/planning/tax"),
             *("/v1/proofs/{position}", "/v1/consistency/{old}/{new}"),
         }
         assert accesses.undeclared(service.app) == []

@@ -1,0 +1,1 @@
+"""What a person will live on: plans, paths and choices, computed from her balance sheet and a few answers."""
