@@ -186,6 +186,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "vested_fen": 60000,
             "unvested_fen": 0,
             "contributions_fen": 60000,
+            "capped_contributions_fen": {},
             "returns_fen": 0,
             "fees_fen": 0,
             "benefits_fen": 0,

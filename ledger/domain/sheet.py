@@ -118,7 +118,10 @@ class MissingLine(SheetModel):
 
 
 class BalanceSheet(SheetModel):
-    """The person's whole position. `one_id` is that of her oldest identity, by registration."""
+    """The person's whole position. `one_id` is that of her oldest identity, by registration.
+
+    `capped_contributions_fen`: what was paid into products with a yearly cap, by calendar year, over all her accounts.
+    """
 
     one_id: str
     identities: list[IdentityLine]
@@ -127,6 +130,7 @@ class BalanceSheet(SheetModel):
     vested_fen: int
     unvested_fen: int
     contributions_fen: int
+    capped_contributions_fen: dict[str, int]
     returns_fen: int
     fees_fen: int
     benefits_fen: int
@@ -195,6 +199,14 @@ def _pillars(lines: Iterable[tuple[str, AccountLine]]) -> list[PillarLine]:
     ]
 
 
+def _capped(accounts: Iterable[State]) -> dict[str, int]:
+    years: dict[str, int] = {}
+    for account in accounts:
+        for year, fen in account.get("contributed_fen", {}).items():
+            years[year] = years.get(year, 0) + fen
+    return {year: fen for year, fen in sorted(years.items()) if fen}
+
+
 def _empty_pillars(identities: Iterable[State], accounts: Iterable[State]) -> Iterable[MissingLine]:
     """A line for each pillar that has no products, or that nothing is known of at these identities."""
     connected = {product.pillar for product in PRODUCTS.values()}
@@ -235,6 +247,7 @@ def balance_sheet(
         vested_fen=sum(line.vested_fen for _, line in lines),
         unvested_fen=sum(line.unvested_fen for _, line in lines),
         contributions_fen=sum(line.contributions_fen for _, line in lines),
+        capped_contributions_fen=_capped(accounts.values()),
         returns_fen=sum(line.returns_fen for _, line in lines),
         fees_fen=sum(line.fees_fen for _, line in lines),
         benefits_fen=sum(line.benefits_fen for _, line in lines),

@@ -2,22 +2,16 @@
 
 from datetime import date
 from importlib.metadata import version
-from typing import Annotated, Final, LiteralString
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
 
 from ledger.domain.commands import Day
 from ledger.domain.rules import DIGEST, Cited, Rules
 from ledger.domain.rules.rows import COUNTRY, Area
+from ledger.planning.wording import Texts
 
 DIGEST_CHARACTERS: Final = 16
-CONTRADICTORY: Final = "contradictory"
-
-
-def contradiction(sentence: LiteralString) -> PydanticCustomError:
-    """For the validators of whole models: the fields are right each by itself, and do not fit together."""
-    return PydanticCustomError(CONTRADICTORY, sentence)
 
 
 class Asked(BaseModel):
@@ -38,6 +32,18 @@ class Ruled(Asked):
     def rules(self) -> Rules:
         """The rules that answer."""
         return Rules(self.on, self.area, self.known_on)
+
+
+class Words(BaseModel):
+    """What it means, in two sentences of daily life, in Chinese and in English."""
+
+    zh: str
+    en: str
+
+
+def words(said: Texts) -> Words:
+    """The sentences, as an answer carries them."""
+    return Words(zh=said.zh, en=said.en)
 
 
 class Version(BaseModel):
@@ -79,7 +85,7 @@ def basis(rules: Rules) -> Basis:
 def _open_point(cited: Cited) -> str:
     said = [f"{cited.rule} ({cited.area}, confidence {cited.confidence})"]
     if cited.uncertain is not None:
-        said.append(cited.uncertain)
+        said.append(cited.uncertain.removesuffix("."))
     if cited.carried_forward:
         said.append(f"its period ended on {cited.valid_to}; it stands in for a value that is not published yet")
     return ": ".join(said)

@@ -19,7 +19,9 @@ from ledger.domain.calculators.income_tax import (
 from ledger.domain.calculators.personal_pension import exit_tax_fen, saving
 from ledger.domain.calculators.special_deductions import Claims, special_additional
 from ledger.domain.rules import Rules
-from ledger.planning.basis import Asked, Basis, Ruled, basis, contradiction
+from ledger.planning.basis import Asked, Basis, Ruled, Words, basis, words
+from ledger.planning.spelling import contradiction
+from ledger.planning.telling import of_tax
 
 MAX_YEARLY_FEN = 10**11
 MAX_PAYOUTS = 20
@@ -102,7 +104,9 @@ class TaxQuestion(Ruled):
     def _one_kind(self) -> Self:
         comprehensive = self.wages_fen + self.labour_fen + self.royalties_fen + self.manuscripts_fen
         if self.kind == "business" and comprehensive:
-            raise contradiction("of kind business give business_taxable_fen; wages and the like are comprehensive income")
+            raise contradiction(
+                "of kind business give business_taxable_fen; wages and the like are comprehensive income"
+            )
         if self.kind == "comprehensive" and self.business_taxable_fen:
             raise contradiction("business_taxable_fen goes with kind business")
         return self
@@ -150,6 +154,7 @@ class TaxAnswer(BaseModel):
     income: TaxOfIncome
     pension: TaxOfPension | None
     payouts: list[TaxOfPayout]
+    words: Words
 
 
 def answer(question: TaxQuestion) -> TaxAnswer:
@@ -163,7 +168,14 @@ def answer(question: TaxQuestion) -> TaxAnswer:
         del of_saving["tax_before_fen"]
         pension = TaxOfPension(paid_fen=question.personal_pension_fen, **of_saving)
     payouts = [_payout(payout, rules) for payout in question.payouts]
-    return TaxAnswer(question=question, basis=basis(rules), income=income, pension=pension, payouts=payouts)
+    return TaxAnswer(
+        question=question,
+        basis=basis(rules),
+        income=income,
+        pension=pension,
+        payouts=payouts,
+        words=words(of_tax(income, pension)),
+    )
 
 
 def _income(question: TaxQuestion, rules: Rules) -> TaxOfIncome:

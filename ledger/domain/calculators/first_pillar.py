@@ -6,20 +6,19 @@
 国发〔2005〕38号; local parts by their own rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
-from ledger.domain.calculators.retirement import payout_months
+from ledger.domain.calculators.retirement import payout_months, years_of
 from ledger.domain.calculators.rounding import half_up
 from ledger.domain.rules import Rules, Terms
 
-HUNDREDTHS: Final = 100
-MONTHS: Final = 12
 MAX_YEARS: Final = 100
+PROVINCE: Final = len("CN-11")
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -52,9 +51,28 @@ class Benefit(Struct, frozen=True):
     open_parts: tuple[str, ...] = ()
 
 
-def years_of(months: int) -> Fraction:
-    """Years to two decimals, half up (RULES.md section 1)."""
-    return Fraction(half_up(Fraction(months * HUNDREDTHS, MONTHS)), HUNDREDTHS)
+class AccountYear(Struct, frozen=True):
+    """One year of the personal account, in fen."""
+
+    year: int
+    opening_fen: int
+    paid_fen: int
+    interest_fen: int
+    closing_fen: int
+
+
+class Stay(Struct, frozen=True):
+    """Months insured in one area."""
+
+    area: str
+    months: int
+
+
+class DrawingPlace(Struct, frozen=True):
+    """The province that pays, and by which step of the order."""
+
+    area: str
+    basis: Literal["household", "current", "last_with_years"]
 
 
 def basic_fen(base_fen: int, index: Fraction, months: int, rules: Rules) -> int:
@@ -114,23 +132,60 @@ def _extra(base_fen: int, record: Record, rules: Rules) -> int:
 
 
 def resident_account_fen(balance_fen: int, rules: Rules) -> int:
-    """The account part of the residents' scheme: balance / 139 (fp.resident.divisor)."""
-    return half_up(Fraction(balance_fen, rules.limit("fp.resident.divisor").value))
+    """The account part of the residents' scheme: balance / 139 (fp.resident)."""
+    return half_up(Fraction(balance_fen, rules.limit("fp.resident").value))
+
+
+def account_years(
+    opening_fen: int, paid_fen: Mapping[int, int], first_year: int, last_year: int, rules: Rules
+) -> tuple[AccountYear, ...]:
+    """The personal account year by year, from its balance at the beginning of `first_year`.
+
+    Each year earns its book rate on the balance at its beginning, and on the share of what is paid in it that
+    fp.book_rate.method says (open in law), half up. A year without a published rate is refused.
+    """
+    if not 0 <= last_year - first_year < MAX_YEARS:
+        raise ValueError(f"from {first_year} to {last_year} are no 1 to {MAX_YEARS} years")
+    if opening_fen < 0 or min(paid_fen.values(), default=0) < 0:
+        raise ValueError("a balance or payment below zero; give zero or more")
+    years: list[AccountYear] = []
+    balance_fen = opening_fen
+    for year in range(first_year, last_year + 1):
+        of_year = rules.at(date(year, 12, 31))
+        rate = of_year.rate("fp.book_rate").value
+        method = of_year.choice("fp.book_rate.method").value
+        share_of_paid = of_year.terms("fp.book_rate.interest", method).exact("share_of_paid")
+        paid = paid_fen.get(year, 0)
+        interest_fen = half_up((balance_fen + paid * share_of_paid) * rate)
+        years.append(AccountYear(year, balance_fen, paid, interest_fen, balance_fen + paid + interest_fen))
+        balance_fen = years[-1].closing_fen
+    return tuple(years)
 
 
 def grown_account_fen(
     opening_fen: int, paid_fen: Mapping[int, int], first_year: int, last_year: int, rules: Rules
 ) -> int:
-    """The personal account at the end of `last_year`, from its balance at the beginning of `first_year`.
+    """The personal account at the end of `last_year`, as `account_years` tells it."""
+    return account_years(opening_fen, paid_fen, first_year, last_year, rules)[-1].closing_fen
 
-    Each year its book rate on the balance at the year's beginning, half up; what is paid in the year earns from the next
-    (fp.book_rate.method). A year without a published rate is refused.
+
+def drawing_place(household_area: str, stays: Sequence[Stay], rules: Rules) -> DrawingPlace:
+    """The province that pays the pension (fp.place; 国办发〔2009〕66号).
+
+    The household place, if she is insured there last; else the current place with ten years; else the last place that has
+    ten; else the household place. `stays`: where she was insured, in order of time, the current place last. What was paid
+    in one province adds up.
     """
-    if not 0 <= last_year - first_year < MAX_YEARS:
-        raise ValueError(f"from {first_year} to {last_year} are no 1 to {MAX_YEARS} years")
-    balance_fen = opening_fen
-    for year in range(first_year, last_year + 1):
-        of_year = rules.at(date(year, 12, 31))
-        of_year.choice("fp.book_rate.method")
-        balance_fen += half_up(balance_fen * of_year.rate("fp.book_rate").value) + paid_fen.get(year, 0)
-    return balance_fen
+    household = household_area[:PROVINCE]
+    least = rules.terms("fp.place").whole("least_months")
+    months: dict[str, int] = {}
+    for stay in stays:
+        province = stay.area[:PROVINCE]
+        months[province] = months.get(province, 0) + stay.months
+    backwards = list(dict.fromkeys(stay.area[:PROVINCE] for stay in reversed(stays)))
+    if not backwards or backwards[0] == household:
+        return DrawingPlace(household, "household")
+    for province in backwards:
+        if months[province] >= least:
+            return DrawingPlace(province, "current" if province == backwards[0] else "last_with_years")
+    return DrawingPlace(household, "household")

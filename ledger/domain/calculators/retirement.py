@@ -13,11 +13,12 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ledger.domain.calculators.rounding import half_up
-from ledger.domain.rules import Choice, Rules, Terms
+from ledger.domain.rules import Choice, Provision, Rules, Terms
 
 Category = Literal["M", "F55", "F50"]
 MONTHS: Final = 12
 TENTHS: Final = 10
+HUNDREDTHS: Final = 100
 
 
 class Retirement(Struct, frozen=True):
@@ -46,11 +47,18 @@ class FlexibleWindow(Struct, frozen=True):
 
 
 class Missing(Struct, frozen=True):
-    """What of the minimum years is missing at a month, in months."""
+    """What of the minimum years is missing at a month.
+
+    `missing_years`: to two decimals. `ways`: what may be done, as `ret.short.ways` names it. `reached_month`: until when
+    payment that goes on without a break has filled them.
+    """
 
     minimum_months: int
     counted_months: int
     missing_months: int
+    missing_years: Fraction = Fraction(0)
+    ways: tuple[str, ...] = ()
+    reached_month: str | None = None
 
 
 def month_number(period: str) -> int:
@@ -61,6 +69,11 @@ def month_number(period: str) -> int:
 def period_of_number(number: int) -> str:
     """The period of a month number."""
     return f"{number // MONTHS:04d}-{number % MONTHS + 1:02d}"
+
+
+def years_of(months: int) -> Fraction:
+    """Years to two decimals, half up (RULES.md section 1)."""
+    return Fraction(half_up(Fraction(months * HUNDREDTHS, MONTHS)), HUNDREDTHS)
 
 
 def first_day(period: str) -> date:
@@ -137,23 +150,31 @@ def minimum_months(year: int, rules: Rules) -> int:
 
 
 def missing(month: str, statutory_month: str, counted_months: int, rules: Rules) -> Missing:
-    """What of the minimum years is missing; what may then be done, ret.short says."""
+    """What of the minimum years is missing, and what the law of that month says may be done (ret.short)."""
     needed = minimum_at(month, statutory_month, rules)
     short = max(0, needed - counted_months)
-    if short:
-        rules.provision("ret.short")
-    return Missing(needed, counted_months, short)
+    if not short:
+        return Missing(needed, counted_months, 0)
+    at_month = rules.at(first_day(month))
+    at_month.find(Provision, "ret.short")
+    ways = at_month.find(Terms, "ret.short.ways")
+    return Missing(
+        needed,
+        counted_months,
+        short,
+        missing_years=years_of(short),
+        ways=() if ways is None else ways.texts("ways"),
+        reached_month=period_of_number(month_number(month) + short),
+    )
 
 
 def payout_months(age_months: int, rules: Rules) -> Fraction:
     """M (计发月数) of an age in months: fp.M, and between whole ages fp.M.month."""
     table = rules.table("fp.M").entries
     years, months = divmod(age_months, MONTHS)
-    oldest = max(table)
-    if years >= oldest:
-        return table[oldest]
-    if years not in table:
-        raise rules.refuse("fp.M", f"payout months begin at the age of {min(table)}", age_months=age_months)
+    first, last = min(table), max(table)
+    if not first * MONTHS <= age_months <= last * MONTHS:
+        raise rules.refuse("fp.M", f"payout months are held for ages from {first} to {last}", age_months=age_months)
     method = rules.find(Choice, "fp.M.month") if months else None
     if method is None or method.value != "linear":
         return table[years]

@@ -2,20 +2,27 @@
 
 from datetime import date
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
 from ledger.domain.calculators.first_pillar import (
+    AccountYear,
+    DrawingPlace,
     Record,
+    Stay,
     account_fen,
+    account_years,
     basic_fen,
     benefit,
+    drawing_place,
     grown_account_fen,
     resident_account_fen,
-    years_of,
 )
+from ledger.domain.calculators.retirement import years_of
 from ledger.domain.rules import RuleRefused, Rules
-from tests.domain.calculators.yuan import fen
+from ledger.domain.rules.book import checked, packaged_tables
+from tests.domain.calculators.yuan import cited_rules, fen
 
 TODAY = date(2026, 11, 22)
 
@@ -131,3 +138,139 @@ class TestBookRate:
     def test_a_year_without_a_published_rate_is_refused(self, year: int) -> None:
         with pytest.raises(RuleRefused, match=r"fp\.book_rate"):
             grown_account_fen(1, {}, year, year, Rules(TODAY))
+
+    def test_year_by_year_it_adds_up(self) -> None:
+        """Ten published years; each opens where the one before closed."""
+        rules = Rules(TODAY)
+        years = account_years(fen("10,000"), dict.fromkeys(range(2016, 2026), fen("1,000")), 2016, 2025, rules)
+        assert years[0] == AccountYear(2016, fen("10,000"), fen("1,000"), fen("831"), fen("11,831"))
+        for before, after in pairwise(years):
+            assert after.opening_fen == before.closing_fen
+        for year in years:
+            assert year.closing_fen == year.opening_fen + year.paid_fen + year.interest_fen
+        assert [year.year for year in years] == list(range(2016, 2026))
+
+    @pytest.mark.parametrize(
+        ("year", "rate"),
+        [
+            (2016, "8.31"),
+            (2017, "7.12"),
+            (2018, "8.29"),
+            (2019, "7.61"),
+            (2020, "6.04"),
+            (2021, "6.69"),
+            (2022, "6.12"),
+            (2023, "3.97"),
+            (2024, "2.62"),
+            (2025, "1.50"),
+        ],
+    )
+    def test_the_published_rates(self, year: int, rate: str) -> None:
+        """RULES.md section 9.3 and its trap: 2.62 % is of 2024, 3.97 % of 2023."""
+        assert grown_account_fen(fen("10,000"), {}, year, year, Rules(TODAY)) == fen("10,000") + fen(rate) * 100
+
+    def test_how_a_year_counts_is_a_row_and_marked(self) -> None:
+        """RULES.md section 12, point 7: with the other value, what is paid earns 11/24 of the rate in its own year."""
+        rules = Rules(TODAY)
+        assert grown_account_fen(0, {2024: fen("24,000")}, 2024, 2024, rules) == fen("24,000")
+        assert {each.rule for each in rules.cited if each.uncertain} == {"fp.book_rate", "fp.book_rate.method"}
+        tables = packaged_tables()
+        row = next(row for row in tables["choice"] if row["id"] == "fp.book_rate.method")
+        row["value"] = "by_months"
+        other = Rules(TODAY, book=checked(tables))
+        assert grown_account_fen(0, {2024: fen("24,000")}, 2024, 2024, other) == fen("24,000") + fen("288.20")
+
+    def test_amounts_below_zero_and_years_without_number_are_wrong_usage(self) -> None:
+        for opening, paid, first, last in [(-1, {}, 2024, 2024), (0, {2024: -1}, 2024, 2024), (0, {}, 2025, 2024)]:
+            with pytest.raises(ValueError, match=r"below zero|are no 1 to"):
+                account_years(opening, paid, first, last, Rules(TODAY))
+
+
+class TestDrawingPlace:
+    """国办发〔2009〕66号: household place; current place with ten years; last place with ten; household place."""
+
+    @pytest.mark.parametrize(
+        ("stays", "expected"),
+        [
+            ([("CN-31", 300), ("CN-51", 1)], DrawingPlace("CN-51", "household")),
+            ([("CN-51", 100), ("CN-31", 120)], DrawingPlace("CN-31", "current")),
+            ([("CN-51", 100), ("CN-11", 130), ("CN-31", 119)], DrawingPlace("CN-11", "last_with_years")),
+            ([("CN-11", 130), ("CN-44", 120), ("CN-31", 119)], DrawingPlace("CN-44", "last_with_years")),
+            ([("CN-11", 119), ("CN-31", 119)], DrawingPlace("CN-51", "household")),
+            ([("CN-31", 60), ("CN-11", 10), ("CN-3101", 60)], DrawingPlace("CN-31", "current")),
+            ([("CN-51", 200), ("CN-31", 60)], DrawingPlace("CN-51", "last_with_years")),
+            ([], DrawingPlace("CN-51", "household")),
+        ],
+    )
+    def test_the_order(self, stays: list[tuple[str, int]], expected: DrawingPlace) -> None:
+        rules = Rules(TODAY)
+        assert drawing_place("CN-5101", [Stay(*stay) for stay in stays], rules) == expected
+        assert cited_rules(rules) == {"fp.place"}
+
+    def test_before_the_rule_it_is_refused(self) -> None:
+        with pytest.raises(RuleRefused, match=r"fp\.place"):
+            drawing_place("CN-51", [], Rules(date(2009, 12, 31)))
+
+
+@pytest.mark.parametrize("on", [date(2005, 12, 31), date(1999, 1, 1)])
+def test_before_the_decision_of_2005_no_benefit_is_computed(on: date) -> None:
+    """SC38 is in force from 2006-01-01; the refusal names the rule."""
+    with pytest.raises(RuleRefused) as refused:
+        basic_fen(fen("1,000"), Fraction(1), 180, Rules(on))
+    assert (refused.value.rule, refused.value.reason) == ("fp.basic", "rule_not_in_force")
+    with pytest.raises(RuleRefused) as refused:
+        account_fen(1, 720, Rules(on))
+    assert refused.value.rule == "fp.M"
+
+
+def test_each_part_is_rounded_by_itself_and_the_total_is_their_sum() -> None:
+    """Invariant 1, over records of all kinds."""
+    for area in ("CN-11", "CN-51", "CN-31", "CN"):
+        rules = Rules(TODAY, area)
+        for number in range(120):
+            record = Record(
+                birth="1965-01",
+                base_fen=700_000 + 1_237 * number,
+                index=Fraction(60 + 2 * number, 100),
+                months=180 + number,
+                deemed_months=number // 3,
+                actual_months_1992_10_to_1998_06=number // 2,
+                account_fen=9_999_999 + 31 * number,
+                age_months=600 + number,
+            )
+            found = benefit(record, rules)
+            parts = (found.basic_fen, found.account_fen, found.transition_fen, found.extra_fen)
+            assert found.total_fen == sum(parts)
+            assert all(isinstance(part, int) and part >= 0 for part in parts)
+            assert (found.transition_fen > 0) == (area in {"CN-11", "CN-51"} and number >= 2)
+
+
+def test_a_higher_index_more_months_and_a_larger_account_never_lower_the_pension() -> None:
+    rules = Rules(TODAY, "CN-51")
+
+    def total(index: int, months: int, account: int) -> int:
+        record = Record(
+            birth="1965-01",
+            base_fen=846_200,
+            index=Fraction(index, 100),
+            months=months,
+            account_fen=account,
+            age_months=721,
+        )
+        return benefit(record, rules).total_fen
+
+    for step in range(0, 240, 7):
+        assert total(60 + step, 200, 10**7) <= total(67 + step, 200, 10**7)
+        assert total(80, 180 + step, 10**7) <= total(80, 187 + step, 10**7)
+        assert total(80, 200, 10**6 * step) <= total(80, 200, 10**6 * (step + 7))
+
+
+def test_what_needs_sign_off_is_visible() -> None:
+    """The residents' scheme and Shenzhen's base are of confidence C."""
+    rules = Rules(date(2025, 6, 1), "CN-4403")
+    assert rules.limit("fp.B").value == fen("11,293")
+    resident_account_fen(1, rules)
+    assert [(each.rule, each.confidence, each.uncertain is not None) for each in rules.cited] == [
+        ("fp.B", "C", True),
+        ("fp.resident", "C", True),
+    ]

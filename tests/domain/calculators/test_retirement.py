@@ -64,6 +64,35 @@ class TestStatutory:
         assert (ages[0], ages[-1]) == (months(original), months(last))
         assert all(later - earlier in {0, 1} for earlier, later in pairwise(ages))
 
+    @pytest.mark.parametrize(
+        ("category", "first_with_delay"), [("M", "1965-01"), ("F55", "1970-01"), ("F50", "1975-01")]
+    )
+    def test_delays_begin_with_the_reform_and_nowhere_before(self, category: Category, first_with_delay: str) -> None:
+        """Who reaches the original age by 2024-12 has none; the month after has the first."""
+        rules = Rules(TODAY)
+        number = month_number(first_with_delay)
+        assert statutory(period_of_number(number - 1), category, rules).delay_months == 0
+        assert statutory(period_of_number(number), category, rules).delay_months == 1
+        assert statutory(period_of_number(number), category, rules).month == "2025-02"
+
+    @pytest.mark.parametrize(
+        ("category", "last", "month"),
+        [("M", "1976-09", "2039-09"), ("F55", "1981-09", "2039-09"), ("F50", "1984-11", "2039-11")],
+    )
+    def test_the_statutory_table_closes(self, category: Category, last: str, month: str) -> None:
+        """The last row of each table, at 63, 58 and 55; everybody born later has that age."""
+        rules = Rules(TODAY)
+        at_end, after = statutory(last, category, rules), statutory("1995-12", category, rules)
+        assert (at_end.month, at_end.age_months) == (month, after.age_months)
+        before = statutory(period_of_number(month_number(last) - 1), category, rules)
+        assert before.age_months == at_end.age_months - 1
+
+    def test_women_of_flexible_work_are_marked(self) -> None:
+        """RULES.md section 12, point 15: the category is given for each person."""
+        rules = Rules(TODAY)
+        statutory("1975-06", "F55", rules)
+        assert any(each.uncertain for each in rules.cited if (each.rule, each.case) == ("ret.age", "F55"))
+
     def test_the_law_of_the_month_counts_not_that_of_the_day_of_asking(self) -> None:
         """Asked in 2024, and knowing the decision, 1965-01 has the delay already; before it was known, none."""
         assert statutory("1965-01", "M", Rules(date(2024, 10, 1))).delay_months == 1
@@ -119,16 +148,24 @@ class TestMinimum:
         assert minimum_months(year, Rules(TODAY)) == Fraction(years) * 12
 
     def test_before_the_reform_fifteen(self) -> None:
-        assert minimum_months(2024, Rules(TODAY)) == months(15)
+        assert minimum_months(2024, Rules(TODAY)) == minimum_months(2006, Rules(TODAY)) == months(15)
+
+    def test_from_2030_to_2039_half_a_year_more_each_year(self) -> None:
+        """RET/2."""
+        found = [minimum_months(year, Rules(TODAY)) for year in range(2029, 2041)]
+        assert found == [*range(180, 241, 6), 240]
 
     def test_before_the_first_year_it_is_refused_by_name(self) -> None:
         with pytest.raises(RuleRefused, match=r"ret\.min_years"):
-            minimum_months(2010, Rules(TODAY))
+            minimum_months(2005, Rules(TODAY))
 
     def test_who_is_short_of_years_is_told_the_rule(self) -> None:
         rules = Rules(TODAY)
         found = missing("2033-03", "2033-03", 200, rules)
         assert (found.minimum_months, found.missing_months) == (204, 4)
+        assert (found.missing_years, found.reached_month) == (Fraction("0.33"), "2033-07")
+        assert found.ways == ("prolong", "lump_sum")
+        assert {each.rule for each in rules.cited if each.uncertain} == {"ret.short", "ret.short.ways"}
         assert "ret.short" in {each.rule for each in rules.cited}
         assert missing("2033-03", "2033-03", 204, Rules(TODAY)).missing_months == 0
 
@@ -145,7 +182,6 @@ class TestPayoutMonths:
             (60, 6, "135.5"),
             (66, 0, "93"),
             (70, 0, "56"),
-            (75, 5, "56"),
         ],
     )
     def test_printed_months(self, years: int, further: int, expected: str) -> None:
@@ -160,6 +196,24 @@ class TestPayoutMonths:
         found = [payout_months(age, rules) for age in range(months(40), months(70) + 1)]
         assert all(earlier > later for earlier, later in pairwise(found))
 
-    def test_below_forty_it_is_refused_by_name(self) -> None:
-        with pytest.raises(RuleRefused, match=r"fp\.M"):
-            payout_months(months(39, 11), Rules(TODAY))
+    @pytest.mark.parametrize("age", [months(39, 11), months(70, 1), months(80)])
+    def test_outside_the_annex_it_is_refused_by_name(self, age: int) -> None:
+        """Nothing is extrapolated."""
+        with pytest.raises(RuleRefused, match=r"fp\.M") as refused:
+            payout_months(age, Rules(TODAY))
+        assert refused.value.reason == "condition_not_met"
+
+    def test_the_whole_annex(self) -> None:
+        """SC38, annex, ages 40 to 70."""
+        annex = [
+            *(233, 230, 226, 223, 220, 216, 212, 208, 204, 199, 195, 190, 185, 180, 175, 170),
+            *(164, 158, 152, 145, 139, 132, 125, 117, 109, 101, 93, 84, 75, 65, 56),
+        ]
+        assert [payout_months(months(age), Rules(TODAY)) for age in range(40, 71)] == annex
+
+    def test_between_whole_ages_the_rule_is_marked(self) -> None:
+        """RULES.md section 12, point 6."""
+        rules = Rules(TODAY)
+        payout_months(months(60, 1), rules)
+        marked = {each.rule: each.confidence for each in rules.cited if each.uncertain}
+        assert marked == {"fp.M.month": "C"}
