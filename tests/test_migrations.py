@@ -30,6 +30,7 @@ NAMES = sorted(path.name for path in FOLDER.glob("*.sql"))
 # With a column that nobody may change, as no other.
 APPEND_ONLY = {
     "access_record": "status",
+    "case_edition": "as_of",
     "command": "command_id",
     "event": "position",
     "event_tag": "position",
@@ -54,6 +55,11 @@ INSERT INTO refused_message (number, topic, topic_id, partition, message_offset,
 VALUES (1, 'pension.commands', 'id', 0, 0, 'MessageEmpty', 'It has no value.', '{}')
 """
 
+INSERT_EDITION = """
+INSERT INTO case_edition (number, position, as_of, least, digest)
+VALUES (1, 1, '2027-01-04', 20, repeat('0', 64))
+"""
+
 
 def append(connection: psycopg.Connection, *facts: tuple[int, str], head: int) -> None:
     """Raise the head and insert facts, as (position, recorded_at), in one transaction."""
@@ -72,6 +78,7 @@ def fill(database: Database) -> None:
         connection.execute("INSERT INTO reused_command VALUES ('c', 'other', now())")
         connection.execute(INSERT_ACCESS)
         connection.execute(INSERT_REFUSED)
+        connection.execute(INSERT_EDITION)
 
 
 @pytest.fixture
@@ -224,7 +231,7 @@ class TestRights:
                 SELECT table_name, string_agg(column_name, ' ' ORDER BY column_name)
                 FROM information_schema.role_column_grants
                 WHERE grantee = 'ledger_app'
-                    AND table_name IN ('access_record', 'refused_message')
+                    AND table_name IN ('access_record', 'case_edition', 'refused_message')
                     AND privilege_type = 'INSERT'
                 GROUP BY table_name
                 """
@@ -241,6 +248,9 @@ class TestRights:
             ).fetchall()
         assert dict(rows) == {
             "access_record": "SELECT",
+            "case_cell": "DELETE INSERT SELECT",
+            "case_edition": "SELECT",
+            "case_figure": "DELETE INSERT SELECT",
             "command": "INSERT SELECT",
             "dead_letter": "DELETE INSERT SELECT",
             "projection": "SELECT",
@@ -262,6 +272,7 @@ class TestRights:
         # All but the time, which the database writes.
         assert dict(inserted) == {
             "access_record": "access_id action actor purpose question status subject token_id",
+            "case_edition": "as_of digest least number position",
             "refused_message": "code command_id detail item key message_offset number partition produced_at sentence "
             "signature topic topic_id value",
         }

@@ -22,13 +22,14 @@ DENIED = "42501"
 DONE = "done"
 
 PROTECTED = (
-    *("access_record", "checkpoint", "command", "event", "event_tag"),
+    *("access_record", "case_edition", "checkpoint", "command", "event", "event_tag"),
     *("head", "refused_message", "reused_command", "tile"),
 )
 DERIVED = (
     *("memory", "dead_letter", "projection", "projection_slot"),
     *(f"{table}_{slot}" for table in ("statement_line", "person_identity", "person_account") for slot in (1, 2)),
     *("control_total_1", "control_total_2"),
+    *("case_cell", "case_figure"),
 )
 
 FILL = {
@@ -51,6 +52,7 @@ FILL = {
         VALUES (1, 'commands', 'id', 0, 0, 'x', 'MessageMalformed', 'Send JSON.', '{}')
         """,
         "INSERT INTO intake_offset VALUES ('commands', 'id', 0, 1, 1, 1, 'one', now())",
+        "INSERT INTO case_edition (number, position, as_of, least, digest) VALUES (1, 1, '2027-01-04', 20, repeat('0', 64))",
     ),
     "ledger_outlet": ("UPDATE outlet_position SET position = 1, published_at = clock_timestamp()",),
     "ledger_notary": (
@@ -68,12 +70,12 @@ RIGHTS: dict[str, dict[str, str]] = {
     "ledger_app": {
         **dict.fromkeys(("command", "event", "event_tag", "reused_command"), "INSERT SELECT"),
         # All columns but the time.
-        **dict.fromkeys(("access_record", "refused_message"), "INSERT SELECT"),
+        **dict.fromkeys(("access_record", "case_edition", "refused_message"), "INSERT SELECT"),
         **dict.fromkeys(("checkpoint", "tile", "migration", "event_json", "outlet_position"), "SELECT"),
         "intake_offset": "INSERT SELECT UPDATE",
         "head": "SELECT UPDATE(recorded_at,size)",
         "memory": "DELETE INSERT SELECT UPDATE",
-        "dead_letter": "DELETE INSERT SELECT",
+        **dict.fromkeys(("dead_letter", "case_cell", "case_figure"), "DELETE INSERT SELECT"),
         "projection": "SELECT UPDATE(live_slot,rebuilt_by)",
         "projection_slot": "SELECT UPDATE(halted,position)",
         **dict.fromkeys(
@@ -93,7 +95,9 @@ RIGHTS: dict[str, dict[str, str]] = {
         "outlet_position": "SELECT UPDATE(earlier_partitions,earlier_until,partitions,position,published_at,topic_id)",
     },
     "ledger_auditor": {**SEES_ALL, "guarded": "SELECT"},
-    "ledger_reader": dict.fromkeys((*DERIVED, *KAFKA, "migration", "head", "tile", "checkpoint"), "SELECT"),
+    "ledger_reader": dict.fromkeys(
+        (*DERIVED, *KAFKA, "case_edition", "migration", "head", "tile", "checkpoint"), "SELECT"
+    ),
     "ledger_guard": {"guarded": "DELETE INSERT SELECT TRUNCATE UPDATE"},
 }
 LOGIN_ROLES = tuple(role for role in RIGHTS if role != "ledger_guard")
@@ -162,6 +166,7 @@ FORBIDDEN_BUT_TO_THE_GUARD = (
 # A column of each protected table that a forger would change.
 FORGED = {
     "access_record": "subject",
+    "case_edition": "as_of",
     "checkpoint": "note",
     "command": "received_at",
     "event": "data",

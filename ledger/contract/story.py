@@ -104,6 +104,14 @@ def _two_pensions() -> Iterator[dict[str, Any]]:
     yield {"type": "DeclareDistinct", "command_id": "wang/distinct/2", **said, **pair, "reason": "twins"}
 
 
+def _profile() -> Iterator[dict[str, Any]]:
+    """A person agrees to be counted in the case library, and withdraws it."""
+    about = {**ENVELOPE, "sid": "ea-core:1001"}
+    coarse = {"birth_band": "1980-1984", "city": "CN-4403", "employment": "enterprise", "income_band": "120k_to_200k"}
+    yield {"type": "DeclareProfile", "command_id": "ea-core/profile/1", **about, **coarse}
+    yield {"type": "WithdrawProfile", "command_id": "ea-core/profile/2", **about}
+
+
 def _closing(size: int) -> dict[str, Any]:
     return {
         "type": "ClosePeriod",
@@ -121,7 +129,8 @@ def commands() -> Iterator[dict[str, Any]]:
     """Every command as a source system spells it, each kind at least once."""
     yield from _annuity()
     yield from _two_pensions()
-    yield _closing(len(_told((*_annuity(), *_two_pensions()))))
+    yield from _profile()
+    yield _closing(len(_told((*_annuity(), *_two_pensions(), *_profile()))))
 
 
 def first_commands() -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from ledger.domain import (
     identities,
     linking,
     parting,
+    profiles,
     returns_and_fees,
     reversals,
     transfers,
@@ -55,6 +56,8 @@ MATTERS: dict[type[c.Command], Matter] = {
     c.DeclareDistinct: Matter(parting.declare_distinct, parting.distinct_needs, parting.DECLARE_REFUSES),
     c.WithdrawDistinct: Matter(parting.withdraw_distinct, parting.distinct_needs, parting.WITHDRAW_REFUSES),
     c.ClosePeriod: Matter(closing.close_period, None, closing.REFUSES),
+    c.DeclareProfile: Matter(profiles.declare_profile, None, profiles.DECLARE_REFUSES),
+    c.WithdrawProfile: Matter(profiles.withdraw_profile, None, profiles.WITHDRAW_REFUSES),
 }
 
 
@@ -112,6 +115,8 @@ RECORDS: dict[type[c.Command], tuple[type[Fact], ...]] = {
     c.DeclareDistinct: (e.DistinctDeclared,),
     c.WithdrawDistinct: (e.DistinctWithdrawn,),
     c.ClosePeriod: (e.PeriodClosed,),
+    c.DeclareProfile: (e.ProfileDeclared,),
+    c.WithdrawProfile: (e.ProfileWithdrawn,),
 }
 """For each command the fact that it records, and then the facts that may follow from it."""
 

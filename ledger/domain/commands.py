@@ -12,7 +12,16 @@ import msgspec
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
 from ledger.domain.calendar import Period
-from ledger.domain.events import LinkBasis, MergeBasis, TaxTreatment, UnmergeCause, VerificationTier, Voids
+from ledger.domain.events import (
+    BirthBand,
+    CityCode,
+    LinkBasis,
+    MergeBasis,
+    TaxTreatment,
+    UnmergeCause,
+    VerificationTier,
+    Voids,
+)
 from ledger.domain.identifiers import (
     AccountId,
     Actor,
@@ -265,6 +274,28 @@ class ClosePeriod(Command):
     trial_balance_sha256: Sha256
 
 
+class DeclareProfile(Command):
+    """A person agrees to be counted in the case library, by four coarse answers. It replaces what she declared before.
+
+    `city` is CN- and the first two or four digits of the place, `birth_band` five years such as 1980-1984; the codes of
+    income and employment are dated rules (`profile.income_band`, `profile.employment`).
+    """
+
+    type: Literal["DeclareProfile"] = "DeclareProfile"
+    birth_band: BirthBand
+    city: CityCode
+    employment: Slug
+    income_band: Slug
+    sid: Sid
+
+
+class WithdrawProfile(Command):
+    """She withdraws it. It counts as soon as it is recorded, whatever its effective date."""
+
+    type: Literal["WithdrawProfile"] = "WithdrawProfile"
+    sid: Sid
+
+
 COMMANDS: dict[str, type[Command]] = {cls.__name__: cls for cls in Command.__subclasses__()}
 
 AnyCommand = Annotated[
@@ -285,7 +316,9 @@ AnyCommand = Annotated[
     | UnmergeIdentities
     | DeclareDistinct
     | WithdrawDistinct
-    | ClosePeriod,
+    | ClosePeriod
+    | DeclareProfile
+    | WithdrawProfile,
     Field(discriminator="type"),
 ]
 ONE: TypeAdapter[Any] = TypeAdapter(AnyCommand)

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 
 import msgspec
+from pydantic import StringConstraints
 
 from ledger.domain.calendar import Period
 from ledger.domain.identifiers import (
@@ -39,6 +40,9 @@ LinkBasis = Literal["document", "model"]
 MergeBasis = Literal["steward", "customer", "migration"]
 UnmergeCause = Literal["false_match", "fraud", "id_correction", "customer_request"]
 Voids = Literal["from_start", "from_date"]
+# Two digits of the province, or four of the city; no finer place is ever a fact.
+CityCode = Annotated[str, StringConstraints(pattern=r"^CN-[0-9]{2}([0-9]{2})?$")]
+BirthBand = Annotated[str, StringConstraints(pattern=r"^(19|20)[0-9]{2}-(19|20)[0-9]{2}$")]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -302,6 +306,22 @@ class PeriodClosed(Fact, frozen=True, kw_only=True):
     root: str
     tree_size: int
     trial_balance_sha256: str
+
+
+class ProfileDeclared(Fact, frozen=True, kw_only=True):
+    """What a person agreed to be counted by in the case library, coarse by its codes; no birth date, wage or name."""
+
+    birth_band: BirthBand
+    city: CityCode
+    employment: Slug
+    income_band: Slug
+    sid: Sid
+
+
+class ProfileWithdrawn(Fact, frozen=True, kw_only=True):
+    """She withdraws what she had agreed to, and is in no later edition of the case library."""
+
+    sid: Sid
 
 
 FACTS: dict[str, type[Fact]] = {cls.__name__: cls for cls in Fact.__subclasses__()}

@@ -20,14 +20,27 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-RESIDENT_ID_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-RESIDENT_ID_CHECKS = "10X98765432"
-RESIDENT_ID = re.compile(r"(?<![0-9])[1-9][0-9]{16}[0-9Xx](?![0-9])")
+from ledger.domain.rules import Rules
+
+# A number is refused here whatever the date: as the last rows of its rules tell it (numbers.toml), read once.
+_RULES: Final = Rules(date.max)
+_NUMBER: Final = _RULES.terms("id.resident_id")
+_OLD_NUMBER: Final = _RULES.terms("id.resident_id.old")
+_WEIGHTS: Final = _NUMBER.wholes("weights")
+_CHECKS: Final = _NUMBER.text("checks")
+_MODULUS: Final = _NUMBER.whole("modulus")
+_CENTURY: Final = _OLD_NUMBER.whole("century")
+FIRST_BIRTH_YEAR, LAST_BIRTH_YEAR = _NUMBER.whole("first_birth_year"), _NUMBER.whole("last_birth_year")
+RESIDENT_ID = re.compile(rf"(?<![0-9]){_NUMBER.text('shape')}(?![0-9])")
 ONE_ID = re.compile(r"P[0-9A-F]{16}")
-FIRST_BIRTH_YEAR, LAST_BIRTH_YEAR = 1800, 2199
-# The number until 1999: two-digit year of birth, no check digit. So the province counts, or too much would look like one.
+# The old number has no check digit. So the province counts, or too much would look like one.
+# They are put together by first digit: of two digits at most eight are tried then, not 35 pairs.
+_FIRSTS: Final = dict.fromkeys(province[0] for province in _OLD_NUMBER.texts("provinces"))
+_OLD_PROVINCES: Final = "|".join(
+    f"{first}[{''.join(each[1] for each in _OLD_NUMBER.texts('provinces') if each[0] == first)}]" for first in _FIRSTS
+)
 OLD_RESIDENT_ID = re.compile(
-    r"(?<![0-9A-Za-z])(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[1-3])[0-9]{4}([0-9]{2})([0-9]{2})([0-9]{2})[0-9]{3}(?![0-9])"
+    rf"(?<![0-9A-Za-z])(?:{_OLD_PROVINCES})[0-9]{{4}}([0-9]{{2}})([0-9]{{2}})([0-9]{{2}})[0-9]{{3}}(?![0-9])"
 )
 
 
@@ -44,8 +57,8 @@ def is_resident_id(number: str) -> bool:
         return False
     if not _is_day(int(number[6:10]), int(number[10:12]), int(number[12:14])):
         return False
-    total = sum(int(digit) * weight for digit, weight in zip(number[:17], RESIDENT_ID_WEIGHTS, strict=True))
-    return RESIDENT_ID_CHECKS[total % 11] == number[17].upper()
+    total = sum(int(digit) * weight for digit, weight in zip(number[:17], _WEIGHTS, strict=True))
+    return _CHECKS[total % _MODULUS] == number[17].upper()
 
 
 def _is_day(year: int, month: int, day: int) -> bool:
@@ -64,7 +77,9 @@ def _names_nobody(text: str) -> str:
 
 
 def _holds_old_resident_id(text: str) -> bool:
-    return any(_is_day(1900 + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(text))
+    return any(
+        _is_day(_CENTURY + int(year), int(month), int(day)) for year, month, day in OLD_RESIDENT_ID.findall(text)
+    )
 
 
 def _is_no_one_id(account: str) -> str:

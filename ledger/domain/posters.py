@@ -32,6 +32,9 @@ IDENTITY_MATTERS = (
     c.WithdrawDistinct,
 )
 
+# Who knows the person may say these of her identity: no product is needed, only the source.
+OF_AN_IDENTITY = (c.RegisterSourceIdentity, c.OpenAccount, c.DeclareProfile, c.WithdrawProfile)
+
 
 class Poster(NamedTuple):
     """Who posts. Without a `source` it posts no account matters, as a steward may be; `products` None: all of its source."""
@@ -59,7 +62,7 @@ def foreign(poster: Poster, command: c.Command) -> str | None:
         return None if poster.is_steward else STEWARD_NEEDED
     if poster.source is None:
         return SOURCE_NEEDED
-    if isinstance(command, c.RegisterSourceIdentity | c.OpenAccount) and _source_of(command.sid) != poster.source:
+    if isinstance(command, OF_AN_IDENTITY) and _source_of(command.sid) != poster.source:
         return SOURCE_NOT_OWN
     if isinstance(command, c.OpenAccount) and not _covers(poster, command.product):
         return PRODUCT_NOT_OWN

@@ -247,6 +247,18 @@ class DistinctNotDeclared(Refusal):
     """The two identities are not declared distinct."""
 
 
+class ProfileCodeUnknown(Refusal):
+    """A profile takes only the codes and bands that are in force on the effective date; the detail names the field."""
+
+
+class ProfileDatedLater(Refusal):
+    """The profile that stands takes effect later; date this declaration no earlier, or withdraw that one first."""
+
+
+class ProfileNotDeclared(Refusal):
+    """No declared profile of this identity stands, so there is nothing to withdraw."""
+
+
 class PeriodAlreadyClosed(Refusal):
     """The books of this period are closed already."""
 

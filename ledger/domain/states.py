@@ -44,7 +44,11 @@ class AccountState(TypedDict):
 
 
 class IdentityState(TypedDict):
-    """Who she is linked with: the members of the component, and the links and cannot-links at this identity."""
+    """Who she is linked with: the members of the component, and the links and cannot-links at this identity.
+
+    `profile` is what was declared last, with the date from which it holds, or else only the date of its withdrawal; absent
+    where nothing was ever declared.
+    """
 
     accounts: dict[str, str]
     breaches: dict[str, Any]
@@ -52,6 +56,7 @@ class IdentityState(TypedDict):
     links: dict[str, str]
     members: list[str]
     one_id: str
+    profile: NotRequired[dict[str, str]]
     provider: str
     registered_position: int
     verification_tier: str
@@ -287,6 +292,21 @@ def _rescinded(identity: State, fact: e.LimitBreachRescinded, _position: int, _k
     return {**identity, "breaches": {b: v for b, v in identity["breaches"].items() if b != fact.breach_id}}
 
 
+def _profiled(identity: State, fact: e.ProfileDeclared, _position: int, _key: str) -> State:
+    profile = {
+        "birth_band": fact.birth_band,
+        "city": fact.city,
+        "effective_on": fact.effective_on.isoformat(),
+        "employment": fact.employment,
+        "income_band": fact.income_band,
+    }
+    return {**identity, "profile": profile}
+
+
+def _unprofiled(identity: State, fact: e.ProfileWithdrawn, _position: int, _key: str) -> State:
+    return {**identity, "profile": {"withdrawn_on": fact.effective_on.isoformat()}}
+
+
 IDENTITY: dict[type[e.Fact], Fold] = {
     e.SourceIdentityRegistered: _registered,
     e.AccountOpened: lambda s, f, _p, _k: {
@@ -300,6 +320,8 @@ IDENTITY: dict[type[e.Fact], Fold] = {
     e.DistinctWithdrawn: _withdrawn,
     e.LimitBreachRecorded: _breached,
     e.LimitBreachRescinded: _rescinded,
+    e.ProfileDeclared: _profiled,
+    e.ProfileWithdrawn: _unprofiled,
 }
 
 

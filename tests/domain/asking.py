@@ -154,6 +154,24 @@ def adjusting(command: c.Command, *, approvers: tuple[str, ...] = ("user:lin",))
     return command.model_copy(update={"adjustment": asked})
 
 
+def declare_profile(
+    sid: str,
+    city: str = "CN-4403",
+    birth_band: str = "1980-1984",
+    income_band: str = "120k_to_200k",
+    employment: str = "enterprise",
+    *,
+    on: str = ON,
+) -> c.DeclareProfile:
+    return c.DeclareProfile(
+        sid=sid, city=city, birth_band=birth_band, income_band=income_band, employment=employment, **envelope(on)
+    )
+
+
+def withdraw_profile(sid: str, *, on: str = ON) -> c.WithdrawProfile:
+    return c.WithdrawProfile(sid=sid, **envelope(on))
+
+
 def withdraw_distinct(
     sid_a: str, sid_b: str, *, approvers: tuple[str, ...] = ("user:lin",), on: str = ON
 ) -> c.WithdrawDistinct:

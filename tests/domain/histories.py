@@ -193,6 +193,15 @@ def _status(h: History) -> c.Command:
     return maker(h.random.choice(h.accounts))
 
 
+def _profile(h: History) -> c.Command:
+    """What a person says of herself: now and then she withdraws it."""
+    sid = h.random.choice(h.sids)
+    if h.random.random() < 0.3:
+        return asking.withdraw_profile(sid)
+    income = h.random.choice(["under_60k", "60k_to_120k"])
+    return asking.declare_profile(sid, income_band=income, on=h.random.choice(DAYS))
+
+
 def _replace(h: History) -> c.Command:
     """A change of bank of one personal pension; the new account has the old one's name with a number behind."""
     account = h.random.choice([account for account in h.accounts if h.product(account) == PP])
@@ -242,7 +251,7 @@ def _withdraw(h: History) -> c.Command:
 
 
 MONEY: list[Callable[[History], c.Command]] = [
-    *[_contribute] * 10, _credit, _charge, _vest, _transfer, _transfer, _pay, _status, _replace, *[_reverse] * 3,
+    *[_contribute] * 10, _credit, _charge, _vest, _transfer, _transfer, _pay, _status, _replace, _profile, *[_reverse] * 4,
 ]  # fmt: skip
 IDENTITY: list[Callable[[History], c.Command]] = [
     _link, *[_merge] * 3, *[_unmerge] * 3, _declare, *[_withdraw] * 2,

@@ -26,6 +26,7 @@ from tests.domain.asking import (
     contribute,
     credit,
     declare_distinct,
+    declare_profile,
     freeze,
     link,
     merge,
@@ -38,6 +39,7 @@ from tests.domain.asking import (
     unmerge,
     vest,
     withdraw_distinct,
+    withdraw_profile,
 )
 from tests.domain.scenario import Past
 
@@ -382,6 +384,28 @@ IDENTITIES: tuple[Case, ...] = (
     ),
 )
 
+PROFILES: tuple[Case, ...] = (
+    Case(
+        past=TWO_PEOPLE,
+        command=declare_profile("hr:1"),
+        broken=(
+            ABSURD,
+            Broken(r.IdentityUnknown, {"sid": "hr:none"}),
+            Broken(r.ProfileCodeUnknown, {"income_band": "plenty"}),
+            Broken(r.ProfileDatedLater, past=(declare_profile("hr:1", on="2026-03-03"),)),
+        ),
+    ),
+    Case(
+        past=(*TWO_PEOPLE, declare_profile("hr:1")),
+        command=withdraw_profile("hr:1"),
+        broken=(
+            ABSURD,
+            Broken(r.IdentityUnknown, {"sid": "hr:none"}),
+            Broken(r.ProfileNotDeclared, past=(withdraw_profile("hr:1"),)),
+        ),
+    ),
+)
+
 ROOT = bytes(range(32))
 CLOSED_THROUGH_2026 = e.PeriodClosed(
     approvers=["user:lin"],
@@ -408,4 +432,4 @@ BOOKS: tuple[Case, ...] = (
     ),
 )
 
-CASES: tuple[Case, ...] = (*MONEY, *ACCOUNTS, *IDENTITIES, *BOOKS)
+CASES: tuple[Case, ...] = (*MONEY, *ACCOUNTS, *IDENTITIES, *PROFILES, *BOOKS)

@@ -27,6 +27,7 @@ from tests.domain.asking import (
     contribute,
     credit,
     declare_distinct,
+    declare_profile,
     freeze,
     link,
     merge,
@@ -39,6 +40,7 @@ from tests.domain.asking import (
     unmerge,
     vest,
     withdraw_distinct,
+    withdraw_profile,
 )
 from tests.domain.scenario import Books
 
@@ -68,6 +70,7 @@ PERSON_MATTERS = [
     declare_distinct("hr:1", "life:1"),
     withdraw_distinct("hr:1", "life:1"),
 ]
+PROFILE_MATTERS = [declare_profile("hr:1"), withdraw_profile("hr:1")]
 
 
 def posted(command: c.Command, poster: Poster, command_id: str | None = None) -> c.Command:
@@ -162,6 +165,15 @@ class TestTheCommandAlone:
         assert reason(BOTH, posted(command, BOTH)) is None
         assert reason(HR, posted(command, HR)) == STEWARD_NEEDED
 
+    @pytest.mark.parametrize("command", PROFILE_MATTERS, ids=name_of)
+    def test_what_a_person_says_of_herself_comes_from_her_own_source(self, command: c.Command) -> None:
+        """Invariant 3. It is about no product."""
+        assert reason(HR, posted(command, HR)) is None
+        assert reason(HR_EA, posted(command, HR_EA)) is None
+        assert reason(LI, posted(command, LI)) == SOURCE_NEEDED
+        life = Poster("system:life", "life", None, is_steward=True)
+        assert reason(life, posted(command, life)) == SOURCE_NOT_OWN
+
     @pytest.mark.parametrize("poster", [HR, LI, BOTH])
     def test_nobody_closes_the_books_by_a_token(self, poster: Poster) -> None:
         """Invariant 4."""
@@ -215,5 +227,5 @@ class TestAccounts:
 
 def test_every_command_is_of_a_person_or_of_an_account_or_the_operators() -> None:
     """A new one must be placed: by default it needs a source, and an account if it has a field of that name."""
-    tried = {type(command) for command in (*ACCOUNT_MATTERS, *PERSON_MATTERS, CLOSING)}
+    tried = {type(command) for command in (*ACCOUNT_MATTERS, *PERSON_MATTERS, *PROFILE_MATTERS, CLOSING)}
     assert {cls.__name__ for cls in tried} | {"RegisterSourceIdentity", "OpenAccount"} == set(c.COMMANDS)
