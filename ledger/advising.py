@@ -1,21 +1,36 @@
 """The commands of the command line about the future: taxes, retirement, plans, what-if, allocation, moves and cases."""
 
+import json
 import re
+import tomllib
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
+from rich.console import RenderableType
 
+from ledger import planner
+from ledger.charts import allocation_tables, plan_tables, retirement_tables, tax_tables, what_if_tables
+from ledger.database import open_database
 from ledger.domain.calendar import beijing_date
 from ledger.domain.faults import listed
-from ledger.charts import tax_tables
-from ledger.planning import taxes
+from ledger.domain.rules.rows import COUNTRY
+from ledger.planning import retirements, taxes
+from ledger.planning.catalogue import read_catalogue
+from ledger.planning.paths import FEWEST, MAX_SEED, MOST
+from ledger.planning.personal import AllocationQuestion, PlanQuestion, WhatIfQuestion
+from ledger.planning.retirements import RetirementQuestion
 from ledger.planning.taxes import Deductions, PayoutAsked, TaxQuestion
+from ledger.settings import Settings
 from ledger.terminal import WRONG_USAGE, console, leave, plainly_explained, print_json
 
 YUAN: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 PAYOUT_PARTS: Final = 3
+MAX_FILE_BYTES: Final = 64 * 2**10
 
 Question = TypeVar("Question", bound=BaseModel)
 
@@ -23,6 +38,24 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, amounts in fen
 On = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="The day whose rules hold; default today, in Beijing."),
+]
+
+Person = Annotated[
+    str,
+    typer.Argument(
+        metavar="PERSON",
+        help="A number of a source system (`ea-core:ea00001000`), a one_id or an account of the person.",
+    ),
+]
+AnswersFile = Annotated[
+    Path, typer.Option("--answers", metavar="FILE", exists=True, dir_okay=False, help="Her answers, in JSON.")
+]
+LeversFile = Annotated[
+    Path | None, typer.Option("--levers", metavar="FILE", exists=True, dir_okay=False, help="Levers, in JSON.")
+]
+KnownAt = Annotated[
+    int | None,
+    typer.Option(min=0, max=2**53 - 1, metavar="POSITION", help="Facts up to this position count; default all."),
 ]
 
 
@@ -44,11 +77,10 @@ def day_of(on: datetime | None) -> date:
 def question(model: type[Question], **fields: Any) -> Question:
     """The question, or the field that is wrong and what it may be, as wrong usage."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate_json(to_json(fields))
     except ValidationError as error:
         places = listed(error.errors(include_url=False, include_context=False, include_input=False))
         leave(WRONG_USAGE, "; ".join(": ".join(filter(None, (each["place"], each["reason"]))) for each in places))
-        raise AssertionError("leave() does not return") from error
 
 
 def amount(help_text: str) -> Any:
@@ -99,11 +131,187 @@ def tax(  # noqa: PLR0913 - the options are the parameters
     )
     with plainly_explained():
         found = taxes.answer(asked)
+    show(found, tax_tables(found), as_json=as_json)
+
+
+def retire(  # noqa: PLR0913 - the options are the parameters
+    *,
+    birth: Annotated[str, typer.Option(metavar="YYYY-MM", help="Month of birth.")],
+    category: Annotated[str, typer.Option(help="M men; F55, F50 women whose original age was 55 or 50.")],
+    month: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM", help="The month she thinks of; default by law.")
+    ] = None,
+    area: Annotated[str, typer.Option(help="Where she is insured, as CN-11 or CN-4403.")] = COUNTRY,
+    counted_months: Annotated[
+        int | None, typer.Option(help="Months that will count at retirement, deemed ones included.")
+    ] = None,
+    deemed_months: Annotated[int, typer.Option(help="Of these, months that count without payment.")] = 0,
+    index: Annotated[str | None, typer.Option(help="Average contribution index, as 0.8.")] = None,
+    account: Annotated[int | None, amount("The personal account at retirement.")] = None,
+    benefit_base: Annotated[int | None, amount("The benefit base; default the last published one of the area.")] = None,
+    on: On = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute when a person may retire, what that needs, and the basic pension.
+
+    Example: `ledger retire --birth 1971-07 --category M --area CN-11 --counted-months 360 --index 0.8 --account 120000`
+    """
+    asked = question(
+        RetirementQuestion,
+        on=day_of(on),
+        area=area,
+        birth=birth,
+        category=category,
+        month=month,
+        counted_months=counted_months,
+        deemed_months=deemed_months,
+        contribution_index=index,
+        account_fen=account,
+        benefit_base_fen=benefit_base,
+    )
+    with plainly_explained():
+        found = retirements.answer(asked)
+    show(found, retirement_tables(found), as_json=as_json)
+
+
+def plan(  # noqa: PLR0913 - the options are the parameters
+    person: Person,
+    *,
+    answers: AnswersFile,
+    levers: LeversFile = None,
+    retire_in: Annotated[
+        str | None, typer.Option("--retire", metavar="YYYY-MM", help="The month of retirement; default by law.")
+    ] = None,
+    personal_pension: Annotated[int, amount("Paid into the personal pension each calendar year.")] = 0,
+    saving: Annotated[int, amount("Other saving each month while she earns, in money of today.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Also 2,000 possible futures, drawn with this seed.")
+    ] = None,
+    paths: Annotated[int, typer.Option(min=FEWEST, max=MOST, help="How many futures, in fours.")] = FEWEST,
+    months: Annotated[bool, typer.Option("--months", help="With --json, also every pot month by month.")] = False,
+    on: On = None,
+    known_at: KnownAt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Plan what a person will live on, to the age of 100: from her sheet and her answers.
+
+    The answers are a JSON file; the README shows one. Example: `ledger plan EA-0000000 --answers examples/answers.json --seed 1`
+    """
+    pulled = read_file(levers) if levers is not None else {}
+    pulled |= {"retirement_month": retire_in} if retire_in else {}
+    pulled |= {"pp_yearly_fen": personal_pension} if personal_pension else {}
+    pulled |= {"saving_monthly_fen": saving} if saving else {}
+    asked = question(
+        PlanQuestion,
+        on=day_of(on),
+        answers=read_file(answers),
+        levers=pulled,
+        chances=None if seed is None else {"seed": seed, "paths": paths},
+        months=months,
+    )
+    with plainly_explained(), open_database(Settings()) as database:
+        found = planner.plan(database, person, asked, known_at=known_at)
+    show(found, plan_tables(found), as_json=as_json)
+
+
+def what_if(  # noqa: PLR0913 - the options are the parameters
+    person: Person,
+    *,
+    answers: AnswersFile,
+    scenarios: Annotated[
+        Path,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A JSON list of up to four scenarios."),
+    ],
+    sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Move every lever and assumption a step.")] = False,
+    reach: Annotated[int | None, amount("A monthly income of today's money that is to be reached.")] = None,
+    by: Annotated[
+        str, typer.Option(help="By which lever: yearly_saving, saving_rate, personal_pension or retirement_age.")
+    ] = "retirement_age",
+    lasting: Annotated[
+        bool, typer.Option("--lasting", help="Aim at what lasts to 100, not at the first year's income.")
+    ] = False,
+    on: On = None,
+    known_at: KnownAt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare up to four lives of a person, with what of the difference is taxes and what returns.
+
+    Example: `ledger what-if EA-0000000 --answers examples/answers.json --scenarios examples/scenarios.json --reach 12000`
+    """
+    aim = "lasting" if lasting else "first_income"
+    asked = question(
+        WhatIfQuestion,
+        on=day_of(on),
+        answers=read_file(answers),
+        scenarios=read_file(scenarios),
+        sensitivity=aim if sensitivity else None,
+        solve=None if reach is None else {"lever": by, "aim": aim, "target_today_fen": reach},
+    )
+    with plainly_explained(), open_database(Settings()) as database:
+        found = planner.what_if(database, person, asked, known_at=known_at)
+    show(found, what_if_tables(found), as_json=as_json)
+
+
+def allocate(  # noqa: PLR0913 - the options are the parameters
+    person: Person,
+    *,
+    save: Annotated[int, amount("To be saved this year.")],
+    taxable: Annotated[int, amount("This year's taxable income, before the personal pension.")] = 0,
+    savings: Annotated[int, amount("What she can spend at once already.")] = 0,
+    buffer: Annotated[int, amount("What must stay at hand.")] = 0,
+    months: Annotated[int, typer.Option(min=0, max=720, help="Months until she retires.")],
+    risk: Annotated[str, typer.Option(help="cautious, steady, balanced, growth or active.")] = "steady",
+    area: Annotated[str, typer.Option(help="Where she is insured, as CN-11 or CN-4403.")] = COUNTRY,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A catalogue in TOML; default the sample."),
+    ] = None,
+    on: On = None,
+    known_at: KnownAt = None,
+    as_json: AsJson = False,
+) -> None:
+    """Allocate this year's saving of a person over a catalogue of products.
+
+    Example: `ledger allocate EA-0000000 --save 60000 --taxable 145000 --savings 20000 --buffer 30000 --months 240`
+    """
+    asked = question(
+        AllocationQuestion,
+        on=day_of(on),
+        area=area,
+        saving={
+            "to_save_fen": save,
+            "taxable_before_fen": taxable,
+            "liquid_savings_fen": savings,
+            "liquidity_buffer_fen": buffer,
+            "months_to_retirement": months,
+            "risk_level": risk,
+        },
+    )
+    with plainly_explained():
+        offered = None if catalogue is None else read_catalogue(tomllib.loads(catalogue.read_text(encoding="utf-8")))
+        with open_database(Settings()) as database:
+            found = planner.allocate(database, person, asked, known_at=known_at, catalogue=offered)
+    show(found, allocation_tables(found), as_json=as_json)
+
+
+def read_file(path: Path) -> Any:
+    """The JSON of a file, or wrong usage."""
+    if path.stat().st_size > MAX_FILE_BYTES:
+        leave(WRONG_USAGE, f"{path} has more than {MAX_FILE_BYTES:,} bytes.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        leave(WRONG_USAGE, f"{path} is no JSON in UTF-8: {error}.")
+
+
+def show(found: BaseModel, tables: Iterable[RenderableType], *, as_json: bool) -> None:
+    """Print an answer, as JSON or as tables."""
     if as_json:
         print_json(found)
     else:
-        for table in tax_tables(found):
-            console().print(table)
+        on = console()
+        for table in tables:
+            on.print(table)
 
 
 def _payout(text: str) -> PayoutAsked:

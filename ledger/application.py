@@ -24,7 +24,7 @@ from ledger import journal, memory
 from ledger.database import Database
 from ledger.domain.catalogue import MATTERS, apply, decide
 from ledger.domain.commands import ClosePeriod, Command, OpenAccount, PostContribution, ReverseEntry, digest
-from ledger.domain.decider import NotRecalled, View
+from ledger.domain.decider import NotRecalled, State, View
 from ledger.domain.events import Fact, FactUnreadable, decode, encode
 from ledger.domain.identifiers import BOOKS_TAG, tags_of
 from ledger.domain.leaves import leaf_hash, moment, spelled
@@ -38,6 +38,7 @@ from ledger.leaves import leaves_at
 Connection = psycopg.Connection[TupleRow]
 
 MAX_COMMANDS = 10_000
+MAX_REHEARSED = 100
 SLICE = 250
 MAX_RECALL_ROUNDS = 6
 # The counters of what a batch opens are recalled together for so many years; for more, one by one as they are asked for.
@@ -139,6 +140,18 @@ class Refused(NamedTuple):
 Outcome = Receipt | Refused
 
 
+class Rehearsal(NamedTuple):
+    """What commands would come to, and what the entities they touch remember before and after, by tag.
+
+    `position` is the journal's end at which they were rehearsed; the receipts' positions follow it.
+    """
+
+    position: int
+    outcomes: list[Outcome]
+    before: Mapping[str, State | None]
+    after: Mapping[str, State | None]
+
+
 class Ledger:
     """Posts commands. Threads may share one: what needs no lock is done side by side, the rest in turn."""
 
@@ -187,6 +200,22 @@ class Ledger:
         ) as error:
             raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
         return posting.outcomes
+
+    def rehearse(self, commands: Sequence[Command], posters: Sequence[Poster | None] | None = None) -> Rehearsal:
+        """What posting these commands now would come to, by the same deciders, without a lock and without a trace.
+
+        Nothing is recorded, no row of a command either, and no writer waits: all is read in one snapshot, read-only. What is
+        posted meanwhile it does not see. Raises as `post`.
+        """
+        if not 0 < len(commands) <= MAX_REHEARSED:
+            raise BatchTooLarge(f"a rehearsal takes 1 to {MAX_REHEARSED} commands")
+        posting = _Posting(commands, posters, with_leaves=False)
+        try:
+            with self._database.connection() as connection:
+                connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                return posting.rehearse(connection)
+        except psycopg.OperationalError as error:
+            raise LedgerUnavailable(LedgerUnavailable.__doc__) from error
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -237,6 +266,15 @@ class _Posting:
                 "received_at": self._now,
             }
             connection.execute(KEEP_REUSED, reused)
+
+    def rehearse(self, connection: Connection) -> Rehearsal:
+        """Recall and decide as `run` does, and send nothing."""
+        self._recall(connection)
+        position, before = self._view.next_position - 1, dict(self._view.memories)
+        self._decide_all(connection, sends=False)
+        after = dict(self._view.memories)
+        # What was recalled while deciding, an earlier command of these may have changed already.
+        return Rehearsal(position, self.outcomes, {tag: before.get(tag) for tag in after}, after)
 
     def _add_leaves_of_repeated(self, connection: Connection) -> None:
         """Their facts were recorded by an earlier batch, and are read."""
@@ -321,7 +359,7 @@ class _Posting:
         message = f"needs are not settled after {MAX_RECALL_ROUNDS} rounds"
         raise AssertionError(message)
 
-    def _decide_all(self, connection: Connection) -> None:
+    def _decide_all(self, connection: Connection, *, sends: bool = True) -> None:
         """Decide command after command, and send slice after slice.
 
         To wait for the last by fetching matters in pipeline mode: psycopg's `sync` (3.3) does not send what the socket
@@ -339,9 +377,10 @@ class _Posting:
             else:
                 outcome = self._settled_before(command, its_digest, settled)
             self.outcomes.append(outcome)
-            if number % SLICE == 0:
+            if sends and number % SLICE == 0:
                 answer = self._send(connection) or answer
-        answer = self._send(connection) or answer
+        if sends:
+            answer = self._send(connection) or answer
         if answer is not None:
             answer.fetchone()
 

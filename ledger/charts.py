@@ -1,18 +1,28 @@
 """What people see of the future in a terminal: taxes, retirement, plans and comparisons, as tables and charts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ledger.planning.basis import Basis
+from ledger.planning.basis import Basis, Words
+from ledger.planning.paths import Uncertainty
+from ledger.planning.personal import AllocationAnswer, PersonBasis, PlanAnswer, WhatIfAnswer
+from ledger.planning.retirements import RetirementAnswer
 from ledger.planning.taxes import TaxAnswer
 from ledger.printing import yuan
 
-MAX_OPEN_POINTS = 8
+MAX_OPEN_POINTS: Final = 8
+MONTHS: Final = 12
+EVERY_YEARS: Final = 5
+CHART_WIDTH: Final = 60
+# Told apart by shape too: by colour alone not everybody can.
+MARKS: Final = "█▓▒░▚▞▤▥▦▧▨"
+COLOURS: Final = ("blue", "green", "yellow", "magenta", "cyan", "red", "white", "bright_blue", "bright_green")
 
 
 def figures(title: str, rows: Iterable[tuple[str, str]]) -> Table:
@@ -35,6 +45,255 @@ def basis_lines(basis: Basis) -> RenderableType:
     return Text("\n".join(lines), style="dim")
 
 
+def words_lines(words: Words) -> RenderableType:
+    """The two sentences, in both languages."""
+    return Text(f"{words.zh}\n{words.en}\n", style="bold")
+
+
+def age(months: int) -> str:
+    """An age in years and months."""
+    years, further = divmod(months, 12)
+    return f"{years} years" if not further else f"{years} years {further} months"
+
+
+def retirement_tables(found: RetirementAnswer) -> list[RenderableType]:
+    """When one may retire, what it needs, and the basic pension."""
+    window, retiring = found.window, found.retiring
+    rows = [
+        ("By law", f"{found.statutory_month}, at {age(found.statutory_age_months)}"),
+        ("Delay by the reform", f"{found.delay_months} months"),
+        ("Earliest by choice", f"{window.earliest_month}, at {age(window.earliest_age_months)}"),
+        ("Latest by choice", f"{window.latest_month}, at {age(window.latest_age_months)}"),
+        ("Asked for", f"{retiring.month}, at {age(retiring.age_months)}"),
+        ("Needs months paid", f"{retiring.minimum_months}"),
+        ("Payout months (计发月数)", retiring.payout_months),
+    ]
+    if retiring.missing_months is not None:
+        rows.insert(6, ("Months that are missing", f"{retiring.missing_months}"))
+    tables: list[RenderableType] = [words_lines(found.words), figures("退休  Retirement", rows)]
+    if (pension := found.pension) is not None:
+        rows = [
+            ("Benefit base", yuan(pension.benefit_base_fen)),
+            ("Basic part", yuan(pension.basic_fen)),
+            ("Personal account", yuan(pension.account_fen)),
+            ("Transition", yuan(pension.transition_fen)),
+            ("Local extra", yuan(pension.extra_fen)),
+            ("A month", yuan(pension.total_fen)),
+        ]
+        tables.append(figures("基本养老金  Basic pension, yuan", rows))
+    return [*tables, basis_lines(found.basis)]
+
+
+def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, int]]]], width: int) -> RenderableType:
+    """Stacked bars: for each row its name and parts, in fen, each part in the colour of its name."""
+    names = list(dict.fromkeys(name for _, parts in rows for name, fen in parts if fen > 0))
+    most = max((sum(max(0, fen) for _, fen in parts) for _, parts in rows), default=0)
+    table = Table(box=None, title=escape(title), title_justify="left", pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, width=width)
+    table.add_column(justify="right", no_wrap=True)
+    for label, parts in rows:
+        bar, drawn, total = Text(), 0, 0
+        for name, fen in parts:
+            if fen <= 0:
+                continue
+            total += fen
+            # Up to the sum so far, so that what is rounded does not add up.
+            cells = 0 if most == 0 else total * width // most - drawn
+            bar.append(MARKS[names.index(name) % len(MARKS)] * cells, style=COLOURS[names.index(name) % len(COLOURS)])
+            drawn += cells
+        table.add_row(Text(label), bar, Text(whole_yuan(total)))
+    legend = Text()
+    for index, name in enumerate(names):
+        legend.append(f"{MARKS[index % len(MARKS)]} {name}   ", style=COLOURS[index % len(COLOURS)])
+    return Group(table, legend, Text())
+
+
+def whole_yuan(fen: int) -> str:
+    """Yuan without decimals, half up: a plan is no statement."""
+    return f"{(fen + 50) // 100:,}"
+
+
+def columns(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table whose first column is text and the others figures."""
+    table = Table(box=SIMPLE_HEAD, title=escape(title), title_justify="left", pad_edge=False)
+    for index, name in enumerate(names):
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index), overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def plan_tables(found: PlanAnswer) -> list[RenderableType]:
+    """What she will live on: the words, the figures, a chart by age, every fifth year, and the chances."""
+    summary = found.summary
+    rows = [
+        ("Retirement", f"{summary.retirement_month}, at {age(summary.retirement_age_months)}"),
+        ("Basic pension from", summary.pension_from or "not reached"),
+        ("Net a month in the first year, money of then", _optional(summary.first_income_fen)),
+        ("The same in money of today", _optional(summary.first_income_today_fen)),
+        ("Last net wage a month, money of then", _optional(summary.last_net_wage_fen)),
+        ("Replacement rate", summary.replacement or "-"),
+        ("Wage tax to come", whole_yuan(summary.wage_tax_fen)),
+        ("Tax on payouts to come", whole_yuan(summary.payout_tax_fen)),
+        ("Months in which her needs are not met", str(summary.shortfall_months)),
+        ("Left at 100, money of today", whole_yuan(summary.left_at_end_today_fen)),
+        *((f"{pot} is empty from", month) for pot, month in summary.runs_empty.items()),
+    ]
+    tables: list[RenderableType] = [words_lines(found.words), figures("养老规划  Plan, yuan", rows)]
+    shown = [row for row in found.years if row.months == MONTHS and row.age_years % EVERY_YEARS == 0]
+    tables.append(
+        bars(
+            "Balances at the end of the year, by age, yuan",
+            [(f"{row.age_years}", list(row.closing_fen.items())) for row in shown],
+            CHART_WIDTH,
+        )
+    )
+    tables.append(
+        columns(
+            "By age, a year, yuan",
+            ("Age", "Wage", "Pension", "Payouts", "Tax", "Net", "Net, today's money", "Needed", "Short"),
+            [
+                (
+                    f"{row.age_years} ({row.year})",
+                    *map(
+                        whole_yuan,
+                        (
+                            row.wage_fen,
+                            row.pension_fen,
+                            row.payouts_fen,
+                            row.wage_tax_fen + row.payout_tax_fen,
+                            row.income_fen,
+                            row.income_today_fen,
+                            row.need_fen,
+                            row.shortfall_fen,
+                        ),
+                    ),
+                )
+                for row in shown
+            ],
+        )
+    )
+    if found.chances is not None and found.words_of_chances is not None:
+        tables += _chances(found.chances, found.words_of_chances)
+    sources = [
+        (each.pot, whole_yuan(each.opening_fen), ", ".join(each.accounts) or f"answer {each.said}")
+        for each in found.sources
+    ]
+    tables.append(columns("Where the opening balances come from, yuan", ("Pot", "Opening", "From"), sources))
+    tables.append(Text(f"Taken for granted: {', '.join(found.notes)}", style="dim"))
+    return [*tables, *_basis(found.basis)]
+
+
+def _chances(chances: Uncertainty, words: Words) -> list[RenderableType]:
+    shown = [row for row in chances.years if row.age % EVERY_YEARS == 0]
+    rows = [
+        (
+            str(row.age),
+            f"{row.alive:.0%}",
+            *map(
+                whole_yuan,
+                (
+                    row.income_today_fen.p5,
+                    row.income_today_fen.p25,
+                    row.income_today_fen.p50,
+                    row.income_today_fen.p75,
+                    row.income_today_fen.p95,
+                ),
+            ),
+        )
+        for row in shown
+    ]
+    short = chances.short
+    title = f"{chances.paths:,} futures (seed {chances.seed}): net a month in today's money, yuan"
+    return [
+        words_lines(words),
+        columns(title, ("Age", "Alive", "5 %", "25 %", "50 %", "75 %", "95 %"), rows),
+        Text(f"Money runs short while she lives: {short.share:.1%}, give or take {2 * short.standard_error:.1%}\n"),
+    ]
+
+
+def what_if_tables(found: WhatIfAnswer) -> list[RenderableType]:
+    """The lives side by side, each against the first, every lever, and what reaches the goal."""
+    names = ["", *(life.label for life in found.lives)]
+    measures = [
+        ("Net a month in the first year, today's money", "first_income_today_fen"),
+        ("What lasts a month to 100, today's money", "lasting_today_fen"),
+        ("Lifetime net income, today's money", "lifetime_income_today_fen"),
+        ("Balances at retirement, today's money", "at_retirement_today_fen"),
+        ("Tax in work, today's money", "tax_in_work_today_fen"),
+        ("Tax in retirement, today's money", "tax_in_retirement_today_fen"),
+    ]
+    rows = [(name, *(whole_yuan(getattr(life.measures, field)) for life in found.lives)) for name, field in measures]
+    rows.append(("Retirement", *(life.summary.retirement_month for life in found.lives)))
+    tables: list[RenderableType] = [words_lines(each) for each in found.words]
+    tables.append(columns("几种选择  Side by side, yuan", names, rows))
+    for each in found.differences:
+        parted = [
+            (name, *(whole_yuan(value) for value in (part.total, part.of_taxes, part.of_returns, part.rest)))
+            for name, part in each.parted.items()
+        ]
+        title = f"{each.label} less {found.lives[0].label}, yuan"
+        tables.append(columns(title, ("", "In all", "Taxes", "Returns", "The rest"), parted))
+    if found.sensitivity is not None and found.words_of_sensitivity is not None:
+        outcome = found.sensitivity.outcome
+        moved = [
+            (
+                row.code,
+                *(
+                    (step.refused or "-") if step.refused else whole_yuan(step.effect_fen(outcome))
+                    for step in (row.up, row.down)
+                ),
+            )
+            for row in found.sensitivity.rows
+        ]
+        tables.append(words_lines(found.words_of_sensitivity))
+        tables.append(columns("One step, yuan a month of today's money", ("", "Up", "Down"), moved))
+    if found.solve is not None:
+        tables.append(words_lines(found.solve.words))
+    return [*tables, *_basis(found.basis)]
+
+
+def allocation_tables(found: AllocationAnswer) -> list[RenderableType]:
+    """Where the saving goes, what binds, and the next best."""
+    made = found.allocation
+    rows = [(f"{line.name_zh} {line.name_en}", yuan(line.amount_fen), yuan(line.value_fen)) for line in made.plan.lines]
+    rows.append(("活期存款 Stays at hand in the bank", yuan(made.plan.in_bank_fen), ""))
+    tables: list[RenderableType] = [
+        words_lines(found.words),
+        Text(f"{made.notice_zh}\n{made.notice_en}\n", style="italic"),
+        columns(
+            "今年的安排  This year's saving, yuan", ("Product", "Amount", "Worth at retirement, today's money"), rows
+        ),
+    ]
+    figures_of = [
+        ("Worth in all, today's money", yuan(made.plan.value_fen)),
+        ("Tax saved now", yuan(made.plan.tax_saved_fen)),
+        ("Doing nothing", yuan(made.nothing_fen)),
+        ("Gain", yuan(made.gain_fen)),
+    ]
+    if made.runner_up is not None:
+        lines = ", ".join(f"{line.name_en} {whole_yuan(line.amount_fen)}" for line in made.runner_up.lines)
+        figures_of.append((f"Next best: {lines}", yuan(made.runner_up.value_fen)))
+    tables.append(figures("", figures_of))
+    limits = [
+        (each.limit, yuan(each.bound_fen), each.yuan_more, "-" if each.worth_fen is None else yuan(each.worth_fen))
+        for each in made.limits
+    ]
+    names = ("What binds", "Limit", "One more yuan brings", "1,000 yuan more bring")
+    tables.append(columns("边界  What binds, yuan", names, limits))
+    tables.append(Text(f"{made.pension.zh}\n{made.pension.en}\n"))
+    return [*tables, *_basis(found.basis)]
+
+
+def _basis(basis: PersonBasis) -> list[RenderableType]:
+    return [Text(f"{basis.one_id} as known at position {basis.known_at:,}", style="dim"), basis_lines(basis)]
+
+
+def _optional(fen: int | None) -> str:
+    return "-" if fen is None else whole_yuan(fen)
+
+
 def tax_tables(found: TaxAnswer) -> list[RenderableType]:
     """The tax of a year, of the personal pension and of payouts."""
     income = found.income
@@ -46,7 +305,7 @@ def tax_tables(found: TaxAnswer) -> list[RenderableType]:
         ("Tax of the year", yuan(income.tax_fen)),
         ("Rate of the last yuan", income.marginal_rate),
     ]
-    tables: list[RenderableType] = []
+    tables: list[RenderableType] = [words_lines(found.words)]
     if income.income_fen:
         tables.append(figures("个人所得税  Income tax, yuan", rows))
     if (pension := found.pension) is not None:

@@ -12,7 +12,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import psycopg
 import typer
@@ -36,6 +36,9 @@ from ledger.keys import KeyFileUnusable
 from ledger.listening import AddressTaken
 from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
+from ledger.planning.answers import AnswerRefused
+from ledger.planning.catalogue import CatalogueInvalid
+from ledger.planning.scenarios import ScenariosRefused
 from ledger.printing import WIDE
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown
@@ -113,7 +116,7 @@ def plainly_explained() -> Iterator[None]:
         leave(code, sentence(error))
 
 
-def leave(code: int, sentence: str) -> None:
+def leave(code: int, sentence: str) -> NoReturn:
     """Say why, and end with this exit code."""
     typer.echo(sentence, err=True)
     raise typer.Exit(code)
@@ -150,6 +153,9 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
         lambda error: f"Nobody is known as {error}: give a source identity, a one_id or an account.",
     ),
     RuleRefused: (SOME_REFUSED, _refused_by_rule),
+    AnswerRefused: (WRONG_USAGE, lambda error: f"{error.field}: {error.sentence}."),
+    ScenariosRefused: (WRONG_USAGE, _itself),
+    CatalogueInvalid: (WRONG_USAGE, _itself),
     AccountUnknown: (SOME_REFUSED, lambda error: f"No account {error} is open, or was not at that position."),
     PositionNotRecorded: (
         SOME_REFUSED,

@@ -16,10 +16,12 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ledger import application, facts, seals
+from ledger import application, facts, moving, seals
 from ledger.api import problems
 from ledger.api.problems import ErrorBody, Problem, ProblemBody
 from ledger.domain.rules import RuleRefused
+from ledger.planning.answers import AnswerRefused
+from ledger.planning.scenarios import ScenariosRefused
 from ledger.projections import standing
 
 OF_STATUS: dict[int, type[Problem]] = {
@@ -36,10 +38,22 @@ MADE: dict[type[Exception], Callable[[Any], Problem]] = {
     facts.TooManyFacts: lambda _: problems.ReadingTooLarge(),
     seals.SealsBroken: lambda _: problems.SealsBroken(),
     seals.NotSealed: lambda error: problems.NotSealed(str(error) or None, sealed=error.sealed, passes=error.passes),
+    standing.PersonUnknown: lambda _: problems.PersonUnknown(),
     standing.PositionNotRecorded: lambda error: problems.PositionNotRecorded(head=error.head),
     standing.ProjectionBehind: lambda error: problems.ProjectionBehind(position=error.asked, seen=error.position),
     RuleRefused: lambda error: problems.RuleRefused(
         **{**error.detail, "rule": error.rule, "reason": error.reason, "sentence": error.sentence}
+    ),
+    AnswerRefused: lambda error: problems.AnswerRefused(
+        **{**error.detail, "field": error.field, "sentence": error.sentence}
+    ),
+    ScenariosRefused: lambda error: problems.AnswerRefused(field="scenarios", sentence=str(error)),
+    moving.PositionMoved: lambda error: problems.PositionMoved(
+        position=error.position, simulated_at=error.simulated_at
+    ),
+    moving.MoveNotDrafted: lambda _: problems.MoveNotDrafted(),
+    moving.MoveRefused: lambda error: problems.MoveRefused(
+        code=error.refused.code, sentence=error.refused.sentence, refusal=dict(error.refused.detail)
     ),
     TimeoutError: lambda _: problems.BodyTooSlow(),
 }

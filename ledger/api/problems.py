@@ -152,9 +152,9 @@ class QuestionMalformed(Problem, status=HTTPStatus.BAD_REQUEST):
         "errors": [{"place": "answers.monthly_wage_fen", "reason": "Input should be less than or equal to 100000000"}]
     }
 
-    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
-        """Take pydantic's errors, their places beginning at the body."""
-        super().__init__(errors=listed(errors))
+    def __init__(self, errors: Iterable[Mapping[str, Any]], names: frozenset[str]) -> None:
+        """Take pydantic's errors, their places beginning at the body, and the names that may stand in a place."""
+        super().__init__(errors=listed(errors, names))
 
 
 class QuestionContradictory(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
@@ -164,9 +164,9 @@ class QuestionContradictory(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
         "errors": [{"place": "levers", "reason": "Give retirement_month or retirement_age_months, not both"}]
     }
 
-    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
-        """Take pydantic's errors, their places beginning at the body."""
-        super().__init__(errors=listed(errors))
+    def __init__(self, errors: Iterable[Mapping[str, Any]], names: frozenset[str]) -> None:
+        """Take pydantic's errors, their places beginning at the body, and the names that may stand in a place."""
+        super().__init__(errors=listed(errors, names))
 
 
 class RuleRefused(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
@@ -177,6 +177,32 @@ class RuleRefused(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
         "reason": "condition_not_met",
         "sentence": "at most 12,000.00 yuan are left of this year",
         "left_fen": 1_200_000,
+    }
+
+
+class AnswerRefused(Problem, status=HTTPStatus.UNPROCESSABLE_ENTITY):
+    """An answer or lever is missing, or out of place for this person. The field is named, and says what to give."""
+
+    example: ClassVar = {"field": "benefit_base_fen", "sentence": "fp.B has no row for CN-31: give benefit_base_fen"}
+
+
+class PositionMoved(Problem, status=HTTPStatus.CONFLICT):
+    """Something about the person was recorded since the simulation. Nothing was posted: simulate the move again."""
+
+    example: ClassVar = {"position": 4, "simulated_at": 3}
+
+
+class MoveNotDrafted(Problem, status=HTTPStatus.CONFLICT):
+    """The move is not lawful so, or names no account. Nothing was posted: simulate it to see the lawful way."""
+
+
+class MoveRefused(Problem, status=HTTPStatus.CONFLICT):
+    """The ledger would refuse one of the move's commands now. Nothing was posted, of either command."""
+
+    example: ClassVar = {
+        "code": "AccountIsFrozen",
+        "sentence": "The account is frozen.",
+        "refusal": {"account": "EA-1"},
     }
 
 

@@ -6,18 +6,20 @@
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from ledger.api import problems
 from ledger.api.answers import JSON
 from ledger.api.bodies import Intake, media_type_of
 from ledger.api.documents import REF
-from ledger.api.parameters import NO_PARAMETERS
-from ledger.planning.basis import CONTRADICTORY
+from ledger.planning.scenarios import ASSUMED
+from ledger.planning.spelling import CONTRADICTORY
 
 MAX_QUESTION_BYTES = 64 * 2**10
 
@@ -28,14 +30,13 @@ class _Twice(ValueError):
     """An object has a member twice."""
 
 
-def asked(model: type[Question]) -> Callable[[Request], Awaitable[Question]]:
+def asked_of(model: type[Question]) -> Callable[[Request], Awaitable[Question]]:
     """A dependency that gives the question. After `policy.allow`, which says who asks.
 
     Raises UnsupportedMediaType, BodyTooLarge, MalformedJson, QuestionMalformed, QuestionContradictory.
     """
 
     async def read(request: Request) -> Question:
-        await NO_PARAMETERS(request)
         media_type_of(request, JSON)
         intake: Intake = request.app.state.intake
         async with intake.body(request, request.state.caller.subject, most_bytes=MAX_QUESTION_BYTES) as body:
@@ -66,9 +67,24 @@ def _read(model: type[Question], body: bytes) -> Question:
         return model.model_validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        if all(each["type"] == CONTRADICTORY for each in errors):
-            raise problems.QuestionContradictory(errors) from None
-        raise problems.QuestionMalformed(errors) from None
+        # A list is also told to be too short where its items are wrong.
+        own = [each for each in errors if each["type"] != "too_short" or not _items_are_wrong(each, errors)]
+        if all(each["type"] == CONTRADICTORY for each in own):
+            raise problems.QuestionContradictory(own, _names(model)) from None
+        raise problems.QuestionMalformed(own, _names(model)) from None
+
+
+def _items_are_wrong(too_short: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    place = too_short["loc"]
+    return any(len(each["loc"]) > len(place) and each["loc"][: len(place)] == place for each in errors)
+
+
+@cache
+def _names(model: type[BaseModel]) -> frozenset[str]:
+    """The names that may stand in the place of an error; a caller's own may be anything."""
+    schema = model.model_json_schema()
+    described_here = (schema, *schema.get("$defs", {}).values())
+    return frozenset(ASSUMED).union(*(each.get("properties", {}) for each in described_here))
 
 
 def _once(members: list[tuple[str, object]]) -> None:

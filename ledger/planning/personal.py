@@ -7,9 +7,9 @@
 
 from datetime import date
 from fractions import Fraction
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from ledger.domain.calendar import PERIOD_CHARACTERS
 from ledger.domain.commands import Day
@@ -32,6 +32,7 @@ from ledger.planning.savings import SavingsQuestion
 from ledger.planning.scenarios import (
     ASSUMED,
     MAX_SCENARIOS,
+    REPLACING,
     AssumedName,
     Difference,
     Measures,
@@ -43,12 +44,14 @@ from ledger.planning.scenarios import (
 from ledger.planning.sensitivity import Outcome, Tornado, tornado
 from ledger.planning.showing import SHOWN
 from ledger.planning.solving import Aim, Choice, solve
+from ledger.planning.spelling import contradiction
 from ledger.planning.summing import Summary, today_fen
 from ledger.planning.telling import of_allocation, of_comparison, of_plan, of_solved, of_tornado, of_uncertainty
 
 MAX_TARGET_FEN: Final = 10**8
 MONTHLY: Final = ("opening", "contributions", "returns", "fees", "transfers", "payouts", "tax", "closing")
 PERSONAL_PENSION: Final = "personal_pension"
+SAVED: Final = ("yearly_saving", "saving_rate")
 
 
 class Personal(Asked):
@@ -59,7 +62,7 @@ class Personal(Asked):
     levers: Annotated[Levers, Field(description="what she may change")] = Levers()
     assumed: Annotated[
         dict[AssumedName, Rate],
-        Field(max_length=len(ASSUMED), description=f"yearly rates that replace assumptions: {', '.join(ASSUMED)}"),
+        Field(max_length=len(ASSUMED), description=REPLACING, json_schema_extra={"additionalProperties": False}),
     ] = {}  # noqa: RUF012 - pydantic copies it
 
 
@@ -80,6 +83,12 @@ class Solve(Asked):
     target_today_fen: Annotated[
         int, Field(strict=True, ge=1, le=MAX_TARGET_FEN, description="a month, in fen of today's money")
     ]
+
+    @model_validator(mode="after")
+    def _seen_by_the_aim(self) -> Self:
+        if self.aim == "first_income" and self.lever in SAVED:
+            raise contradiction("what she saves herself is not income: with this lever aim at lasting")
+        return self
 
 
 class WhatIfQuestion(Personal):

@@ -23,7 +23,7 @@ from typing import Annotated, Final, Self
 import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ledger.domain.rules import RuleRefused
 from ledger.planning.answers import AnswerRefused, Levers, Said
@@ -37,7 +37,7 @@ from ledger.planning.plan import Plan
 from ledger.planning.questions import Question
 from ledger.planning.spelling import RATE
 from ledger.planning.summing import summary, today_fen
-from ledger.planning.wording import may_be_label
+from ledger.planning.wording import LABEL
 
 MAX_SCENARIOS: Final = 4
 RATES: Final = ("inflation", "wage_growth", "benefit_base_growth", "pension_growth", "book_rate")
@@ -45,6 +45,7 @@ RETURN_OF: Final = "return."
 FEE_OF: Final = "fee."
 ASSUMED: Final = (*RATES, *(f"{of}{product}" for of in (RETURN_OF, FEE_OF) for product in HELD))
 
+REPLACING: Final = f"yearly rates that replace assumptions: {', '.join(ASSUMED)}"
 AssumedName = Annotated[str, Field(pattern=f"^({'|'.join(map(re.escape, ASSUMED))})$")]
 Rate = Annotated[Decimal, RATE]
 
@@ -52,21 +53,16 @@ Rate = Annotated[Decimal, RATE]
 class Scenario(Said):
     """One life: what of the levers and assumptions is other than in the question."""
 
-    label: Annotated[str, Field(max_length=32, description="its name, 1 to 32 characters without marks of sentences")]
+    label: Annotated[
+        str, Field(pattern=LABEL, description="its name, 1 to 32 characters without marks that end or quote a sentence")
+    ]
     levers: Annotated[
         Levers | None, Field(description="the levers that are given replace those of the question; the others stay")
     ] = None
     assumed: Annotated[
         dict[AssumedName, Rate],
-        Field(max_length=len(ASSUMED), description=f"yearly rates that replace assumptions: {', '.join(ASSUMED)}"),
+        Field(max_length=len(ASSUMED), description=REPLACING, json_schema_extra={"additionalProperties": False}),
     ] = {}  # noqa: RUF012 - pydantic copies it
-
-    @field_validator("label")
-    @classmethod
-    def _speakable(cls, label: str) -> str:
-        if not may_be_label(label):
-            raise ValueError("1 to 32 characters, without marks that end or quote a sentence")
-        return label
 
     def of(self, question: Question) -> Question:
         """The question as this scenario asks it."""

@@ -36,7 +36,8 @@ MONTH_NAMES: Final = (
     *("July", "August", "September", "October", "November", "December"),
 )
 _PHRASE: Final = "@"
-_LABEL: Final = re.compile(r"[^\x00-\x1f\x7f。.！!？?；;{}“”\"]{1,32}")
+LABEL: Final = r"^[^\x00-\x1f\x7f。.！!？?；;{}“”\"]{1,32}$"
+_LABEL: Final = re.compile(LABEL)
 _ENDS: Final = {"zh": re.compile("。"), "en": re.compile(r"\.(?=\s|$)")}
 _OTHER_ENDS: Final = re.compile(r"[!?;！？；\n]")
 

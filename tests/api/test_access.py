@@ -42,6 +42,11 @@ ACTIONS = {
     "/v1/accounts/{account}/statement": "statement",
     "/v1/people/{person}": "person",
     "/v1/people/{person}/balance-sheet": "balance_sheet",
+    "/v1/people/{person}/plan": "plan",
+    "/v1/people/{person}/what-if": "what_if",
+    "/v1/people/{person}/allocation": "allocation",
+    "/v1/people/{person}/moves/simulation": "move_simulation",
+    "/v1/people/{person}/moves": "move",
     "/v1/events": "events",
     "/v1/access-records": "access_records",
     "/v1/log/tile/entries/{place:path}": "entries",
@@ -356,7 +361,8 @@ class TestDeclarations:
             if not policy.is_public(service.app, route) and route.path not in ACTIONS
         }
         assert unrecorded == {
-            *("/v1/commands", "/v1/control-totals", "/v1/status", "/v1/planning/tax"),
+            *("/v1/commands", "/v1/control-totals", "/v1/status", "/v1/planning/tax", "/v1/planning/retirement"),
+            "/v1/cases",
             *("/v1/proofs/{position}", "/v1/consistency/{old}/{new}"),
         }
         assert accesses.undeclared(service.app) == []

@@ -46,6 +46,13 @@ ALLOWED: dict[tuple[str, str], set[Scope]] = {
     ("GET", "/v1/consistency/{old}/{new}"): set(Scope),
     ("GET", "/v1/log/tile/entries/{place:path}"): {Scope.AUDITOR},
     ("GET", "/v1/log/tile/data/{place:path}"): {Scope.AUDITOR},
+    ("POST", "/v1/planning/retirement"): {Scope.PLANNER, Scope.READER},
+    ("POST", "/v1/people/{person}/plan"): {Scope.PLANNER},
+    ("POST", "/v1/people/{person}/what-if"): {Scope.PLANNER},
+    ("POST", "/v1/people/{person}/allocation"): {Scope.PLANNER},
+    ("POST", "/v1/people/{person}/moves/simulation"): {Scope.PLANNER},
+    ("POST", "/v1/people/{person}/moves"): {Scope.POSTER},
+    ("GET", "/v1/cases"): {Scope.PLANNER},
     ("POST", "/v1/planning/tax"): {Scope.PLANNER, Scope.READER},
     ("GET", "/v1/status"): {Scope.ADMINISTRATOR, Scope.AUDITOR},
 }

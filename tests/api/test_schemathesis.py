@@ -37,13 +37,14 @@ if TYPE_CHECKING:
     from ledger.database import TemporaryServer
 
 EXAMPLES = 15
+INTEGER = "should be a valid integer"  # To JSON Schema 1.0 is an integer.
 UNSAYABLE = (
-    "should be a valid integer",  # To JSON Schema 1.0 is an integer.
     "1990-01-01T00:00:00Z",  # Moments have bounds; a format has none.
     "2200-01-01T00:00:00Z",
     "should be a valid datetime",  # Leap seconds, and offsets of many hours.
     "The old size lies above the new one",
     "ID number",  # Some pseudonyms are none.
+    " more",  # Of many errors the rest is counted.
 )
 KNOWN: dict[str, list[Any]] = {
     "account": ["E1", "E2"],
@@ -65,7 +66,8 @@ CONFIG = SchemathesisConfig.from_dict(
             "positive_data_acceptance": {
                 "expected-statuses": ["2xx", "304", "403", "404", "409", "413", "415", "422"],
             },
-            "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415"]},
+            # 422: what is wrong twice may be refused for what does not fit together first.
+            "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "422"]},
             "missing_required_header": {"expected-statuses": ["401", "415"]},
         },
     }
@@ -160,6 +162,8 @@ def filter_failure(_context: HookContext, failure: Failure, case: Case[Any], res
         return False  # A cursor is one that was given out.
     if case.media_type == "application/x-ndjson":
         return False  # To a schema lines are any text.
+    if any(INTEGER in error["reason"] for error in found.get("errors", ())):
+        return False  # Where one number is not understood, others that do not fit together are told beside it.
     return not all(any(reason in error["reason"] for reason in UNSAYABLE) for error in found["errors"])
 
 
