@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from ledger import demo as sample
-from ledger.advising import allocate, plan, retire, tax, what_if
+from ledger.advising import allocate, cases, move, plan, publish_cases, retire, tax, what_if
 from ledger.api.problems import TokenInvalid
 from ledger.api.tokens import DEVELOPMENT_PURPOSE, DevelopmentKey, Scope, mint, verifier
 from ledger.application import Ledger
@@ -90,7 +90,7 @@ Host = Annotated[str, typer.Option(help="Address to serve at.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to serve at; 0 takes a free one.")]
 
 
-for command in (intake, outlet, topics, plan, what_if, allocate, tax, retire):
+for command in (intake, outlet, topics, plan, what_if, allocate, move, tax, retire, cases, publish_cases):
     app.command(command.__name__.replace("_", "-"), epilog=EXIT_CODES)(command)
 
 

@@ -13,24 +13,39 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 from rich.console import RenderableType
 
-from ledger import planner
-from ledger.charts import allocation_tables, plan_tables, retirement_tables, tax_tables, what_if_tables
+from ledger import moving, planner
+from ledger.application import Ledger
+from ledger.cases.building import build_edition, rebuild_editions
+from ledger.charts import (
+    allocation_tables,
+    case_tables,
+    move_tables,
+    plan_tables,
+    retirement_tables,
+    tax_tables,
+    what_if_tables,
+)
 from ledger.database import open_database
+from ledger.domain.calculators.lawful_moves import PERSON
 from ledger.domain.calendar import beijing_date
 from ledger.domain.faults import listed
 from ledger.domain.rules.rows import COUNTRY
+from ledger.notary import require_sealed
 from ledger.planning import retirements, taxes
 from ledger.planning.catalogue import read_catalogue
+from ledger.planning.crossing import MoveQuestion, Sender
 from ledger.planning.paths import FEWEST, MAX_SEED, MOST
 from ledger.planning.personal import AllocationQuestion, PlanQuestion, WhatIfQuestion
 from ledger.planning.retirements import RetirementQuestion
 from ledger.planning.taxes import Deductions, PayoutAsked, TaxQuestion
 from ledger.settings import Settings
-from ledger.terminal import WRONG_USAGE, console, leave, plainly_explained, print_json
+from ledger.terminal import SOME_REFUSED, WRONG_USAGE, console, leave, plainly_explained, print_json
 
 YUAN: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,2}))?")
 PAYOUT_PARTS: Final = 3
 MAX_FILE_BYTES: Final = 64 * 2**10
+# What the ids of the command line's own commands begin with.
+OPERATOR: Final = "operator"
 
 Question = TypeVar("Question", bound=BaseModel)
 
@@ -292,6 +307,132 @@ def allocate(  # noqa: PLR0913 - the options are the parameters
         with open_database(Settings()) as database:
             found = planner.allocate(database, person, asked, known_at=known_at, catalogue=offered)
     show(found, allocation_tables(found), as_json=as_json)
+
+
+def move(  # noqa: PLR0913 - the options are the parameters
+    person: Person,
+    *,
+    from_account: Annotated[str, typer.Option("--from", metavar="ACCOUNT", help="The account that is drawn on.")],
+    to_account: Annotated[
+        str | None, typer.Option("--to", metavar="ACCOUNT", help="The account that receives; without it, herself.")
+    ] = None,
+    to_product: Annotated[str | None, typer.Option("--to-product", help="Or a product, which is judged alone.")] = None,
+    reason: Annotated[str, typer.Option(help="A reason of the matrix, as unemployed, or a case as EA_STATUTORY_AGE.")],
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART:YUAN", help="How much of which part; several times. Default: all that may move."),
+    ] = None,
+    form: Annotated[str, typer.Option(help="How an annuity really pays; it decides on the tax.")] = "lump_other",
+    withheld: Annotated[int | None, amount("Of a group pension: what is withheld as wage tax.")] = None,
+    area: Annotated[str, typer.Option(help="The area whose rules hold.")] = COUNTRY,
+    actor: Annotated[str, typer.Option(help="In whose name, such as operator:op-1.")] = "operator:ledger",
+    confirm: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="POSITION", help="Post the move as it was simulated at this position."),
+    ] = None,
+    on: On = None,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a move of money between a person's accounts, or to herself; post it with `--confirm POSITION`.
+
+    What the legal matrix does not allow is refused with the rule and the nearest lawful way.
+    Example: `ledger move EA-0000000 --from EA-0000000 --to PP-0000000 --reason EA_STATUTORY_AGE --form yearly`
+    """
+    parts = None if part is None else dict(_amount_of_part(text) for text in part)
+    if to_account is None and to_product is None:
+        to_product = PERSON
+    asked = question(
+        MoveQuestion,
+        on=day_of(on),
+        area=area,
+        from_account=from_account,
+        to_account=to_account,
+        to_product=to_product,
+        amounts_fen=parts,
+        reason=reason,
+        form=form,
+        withheld_fen=withheld,
+    )
+    sender = Sender(actor=actor, namespace=OPERATOR, decided_at=datetime.now(UTC))
+    with plainly_explained():
+        settings = Settings()
+        with open_database(settings) as database:
+            if confirm is None:
+                found = moving.simulate(database, person, asked, sender)
+                answer = moving.answer(asked, found)
+                show(answer, move_tables(answer), as_json=as_json)
+                if not found.wish.judged.lawful and found.wish.draft is None:
+                    raise typer.Exit(SOME_REFUSED)
+                return
+            require_sealed(database, settings)
+            _, receipts = moving.confirm(Ledger(database), database, person, asked, sender, known_at=confirm)
+    posted = [each._asdict() for each in receipts]
+    if as_json:
+        print_json(posted)
+    else:
+        for each in receipts:
+            typer.echo(f"{each.command_id} stands at {each.first_position}{' (already)' if each.repeated else ''}.")
+
+
+def cases(
+    *,
+    city: Annotated[str, typer.Option(help="CN- and two or four digits.")],
+    birth_year: Annotated[int, typer.Option(help="Year of birth.")],
+    income: Annotated[str, typer.Option(help="Code of the income band, as 120k_to_200k.")],
+    employment: Annotated[str, typer.Option(help="Code of the employment kind, as enterprise.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print what others like her have: quartiles over at least twenty people, in the last edition of the case library.
+
+    Example: `ledger cases --city CN-11 --birth-year 1985 --income 120k_to_200k --employment enterprise`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        found = planner.others(database, city=city, birth_year=birth_year, income=income, employment=employment)
+    show(found, case_tables(found), as_json=as_json)
+
+
+def publish_cases(
+    *,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="The date the edition is of; default today."),
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Publish nothing: write all editions anew from the journal.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the next edition of the case library; editions lie about a quarter apart.
+
+    Example: `ledger publish-cases`
+    """
+    with plainly_explained(), open_database(Settings()) as database:
+        if rebuild:
+            editions = rebuild_editions(database)
+        else:
+            editions = [build_edition(database, as_of=None if as_of is None else as_of.date())]
+    said = [
+        {
+            "edition": each.moment.number,
+            "known_at": each.moment.position,
+            "as_of": each.moment.as_of,
+            "cells": len(each.cells),
+            "digest": each.digest,
+        }
+        for each in editions
+    ]
+    if as_json:
+        print_json(said)
+    else:
+        for each in said:
+            typer.echo(
+                f"Edition {each['edition']} as of {each['as_of']}: {each['cells']} cells, digest {each['digest']}."
+            )
+
+
+def _amount_of_part(text: str) -> tuple[str, int]:
+    name, _, written = text.partition(":")
+    return name, yuan(written)
 
 
 def read_file(path: Path) -> Any:

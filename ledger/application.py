@@ -273,8 +273,11 @@ class _Posting:
         position, before = self._view.next_position - 1, dict(self._view.memories)
         self._decide_all(connection, sends=False)
         after = dict(self._view.memories)
-        # What was recalled while deciding, an earlier command of these may have changed already.
-        return Rehearsal(position, self.outcomes, {tag: before.get(tag) for tag in after}, after)
+        # What was recalled only while deciding may have changed since: in the same snapshot it is read once more.
+        lacking = [tag for tag in after if tag not in before]
+        if lacking:
+            before |= memory.recall(connection, lacking, {})
+        return Rehearsal(position, self.outcomes, before, after)
 
     def _add_leaves_of_repeated(self, connection: Connection) -> None:
         """Their facts were recorded by an earlier batch, and are read."""

@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ledger.moving import MoveAnswer
+from ledger.planner import CaseReading
 from ledger.planning.basis import Basis, Words
 from ledger.planning.paths import Uncertainty
 from ledger.planning.personal import AllocationAnswer, PersonBasis, PlanAnswer, WhatIfAnswer
@@ -284,6 +286,71 @@ def allocation_tables(found: AllocationAnswer) -> list[RenderableType]:
     tables.append(columns("边界  What binds, yuan", names, limits))
     tables.append(Text(f"{made.pension.zh}\n{made.pension.en}\n"))
     return [*tables, *_basis(found.basis)]
+
+
+def move_tables(found: MoveAnswer) -> list[RenderableType]:
+    """What the law says, the lawful way, and what the move comes to."""
+    judged = found.judged
+    tables: list[RenderableType] = [words_lines(found.words)]
+    rows = [
+        ("Rule", judged.rule),
+        ("Verdict", judged.verdict),
+        ("Lawful for", ", ".join(judged.reasons) or "-"),
+    ]
+    rows += [
+        (
+            f"{number}. {step.do} {step.product} -> {step.into}",
+            f"{step.rule}: {', '.join(step.reasons) or 'any reason'}",
+        )
+        for number, step in enumerate(judged.alternative, 1)
+    ]
+    tables.append(columns("规则  What the law says", ("", ""), rows))
+    if (draft := found.draft) is not None:
+        tables.append(
+            figures(
+                "试算  What it comes to, yuan",
+                [
+                    ("Drawn", yuan(draft.gross_fen)),
+                    ("Tax", yuan(draft.tax_fen)),
+                    ("Arrives in the account", yuan(draft.arrives_fen)),
+                    ("Goes to herself", yuan(draft.to_person_fen)),
+                    ("Was left of the year's cap", "-" if draft.room_fen is None else yuan(draft.room_fen)),
+                ],
+            )
+        )
+        parts = [
+            (f"{account} {part}", yuan(before), yuan(after))
+            for account, balances in draft.balances_fen.items()
+            for part, (before, after) in balances.items()
+            if before or after
+        ]
+        tables.append(columns("Balances, yuan", ("", "Before", "After"), parts))
+        tables += [Text(f"Refused: {each['code']}: {each['sentence']}") for each in draft.refused]
+        if not draft.refused:
+            tables.append(Text(f"Nothing is recorded. To post it: --confirm {found.basis.known_at}\n"))
+    return [*tables, *_basis(found.basis)]
+
+
+def case_tables(found: CaseReading) -> list[RenderableType]:
+    """Quartiles of the cell that covers her."""
+    tables: list[RenderableType] = [words_lines(each) for each in found.words]
+    if (cell := found.cell) is not None:
+        rows = [
+            (
+                figure.measure,
+                *(
+                    whole_yuan(value) if figure.measure.endswith("_fen") else str(value)
+                    for value in (figure.quarter, figure.median, figure.three_quarters)
+                ),
+                str(figure.since_edition),
+            )
+            for figure in cell.figures
+        ]
+        title = f"Others like her: at least {cell.people_at_least} people in {cell.area}, yuan"
+        tables.append(columns(title, ("", "25 of 100", "50 of 100", "75 of 100", "Since edition"), rows))
+    if found.edition is not None:
+        tables.append(Text(f"Edition {found.edition} as of {found.as_of}, at least {found.least} people", style="dim"))
+    return tables
 
 
 def _basis(basis: PersonBasis) -> list[RenderableType]:

@@ -8,6 +8,7 @@
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
 
 import psycopg
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 from ledger.application import Ledger, Outcome, Receipt, Refused, Rehearsal
 from ledger.database import Database
 from ledger.domain.calculators.lawful_moves import Judged
+from ledger.domain.calculators.personal_pension import PensionSaving
 from ledger.domain.posters import Poster
 from ledger.domain.rules import Rules
 from ledger.domain.sheet import BalanceSheet
@@ -29,7 +31,11 @@ from ledger.projections.balance_sheet import read_balance_sheet
 
 Connection = psycopg.Connection[TupleRow]
 
-# The first fact about any of these after a position; her identities are tagged by every link, so a merge is among them.
+# So often a simulation begins anew when a fact about the person comes between reading her sheet and rehearsing.
+MAX_TRIES = 3
+
+# The first fact about any of these after a position. Her identities are tagged by every link, so a merge is among them; and
+# her counters change only together with one of her accounts or identities.
 FIRST_SINCE = rb"""
 SELECT min(position)
 FROM event_tag
@@ -74,14 +80,23 @@ class Simulated(NamedTuple):
 
 
 class DraftAnswer(BaseModel):
-    """What would be posted, and what the deciders say to it: nothing refused, or why."""
+    """What would be posted, and what the deciders say to it: nothing refused, or why, and then nothing would change.
+
+    `stays_fen`: by part, in the account that is drawn on. `room_fen`, `room_left_fen`: of the yearly cap, before and after.
+    `adds_fen`: what of the contribution is not of the payout. `saving`: what the contribution saves in tax, and costs later.
+    """
 
     commands: list[dict[str, Any]]
     gross_fen: int
     tax_fen: int
+    tax_rule: str | None
     arrives_fen: int
     to_person_fen: int
+    adds_fen: int
+    stays_fen: dict[str, int]
     room_fen: int | None
+    room_left_fen: int | None
+    saving: Annotated[PensionSaving | None, SHOWN]
     refused: list[dict[str, Any]]
     balances_fen: dict[str, dict[str, tuple[int, int]]]
 
@@ -129,9 +144,14 @@ def _drafted(draft: Draft, found: Simulated) -> DraftAnswer:
         commands=[command.model_dump(mode="json", exclude_none=True) for command in draft.commands],
         gross_fen=draft.gross_fen,
         tax_fen=draft.tax_fen,
+        tax_rule=draft.tax_rule,
         arrives_fen=draft.arrives_fen,
         to_person_fen=draft.to_person_fen,
+        adds_fen=draft.adds_fen,
+        stays_fen=draft.stays_fen,
         room_fen=draft.room_fen,
+        room_left_fen=draft.room_left_fen,
+        saving=draft.saving,
         refused=[
             {"command_id": each.command_id, "code": each.code, "sentence": each.sentence, "detail": dict(each.detail)}
             for each in found.outcomes
@@ -146,8 +166,18 @@ def simulate(
 ) -> Simulated:
     """Judge, draft and rehearse a move of now.
 
-    Raises what reading the sheet raises, RuleRefused, AnswerRefused, and PositionMoved where a fact about her came between.
+    Raises what reading the sheet raises, RuleRefused, AnswerRefused, and PositionMoved where again and again a fact about
+    her came between reading and rehearsing.
     """
+    for _ in range(MAX_TRIES - 1):
+        with suppress(PositionMoved):
+            return _simulated(database, person, question, sender, poster)
+    return _simulated(database, person, question, sender, poster)
+
+
+def _simulated(
+    database: Database, person: str, question: MoveQuestion, sender: Sender, poster: Poster | None
+) -> Simulated:
     read = read_balance_sheet(database, person)
     rules = Rules(question.on, question.area)
     found = wish(read.sheet, read.known_at, question, sender, rules)
@@ -196,7 +226,9 @@ def confirm(  # noqa: PLR0913 - what was simulated, where and in whose name
 
 
 def _first(receipts: Sequence[Receipt]) -> int | None:
-    return min((each.first_position for each in receipts if each.first_position is not None), default=None)
+    """The first position recorded now; what an earlier batch recorded lies before what may have come in between."""
+    fresh = (each.first_position for each in receipts if not each.repeated and each.first_position is not None)
+    return min(fresh, default=None)
 
 
 def _require_unmoved(connection: Connection, sheet: BalanceSheet, *, after: int, before: int | None) -> None:
@@ -208,11 +240,13 @@ def _require_unmoved(connection: Connection, sheet: BalanceSheet, *, after: int,
 
 
 def _balances(rehearsed: Rehearsal, question: MoveQuestion) -> dict[str, dict[str, tuple[int, int]]]:
-    """Of the accounts concerned, each part before and after."""
+    """Of the accounts concerned, each part before and after. Where one command is refused, nothing would change."""
     found: dict[str, dict[str, tuple[int, int]]] = {}
+    stands = not any(isinstance(outcome, Refused) for outcome in rehearsed.outcomes)
+    then = rehearsed.after if stands else rehearsed.before
     for account in filter(None, (question.from_account, question.to_account)):
         tag = f"account:{account}"
-        before, after = _parts(rehearsed.before.get(tag)), _parts(rehearsed.after.get(tag))
+        before, after = _parts(rehearsed.before.get(tag)), _parts(then.get(tag))
         found[account] = {part: (before[part], after[part]) for part in before}
     return found
 

@@ -24,6 +24,9 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from ledger.api.tokens import KeyExposed, KeysUnusable
 from ledger.application import LedgerBusy, LedgerUnavailable
 from ledger.broker import BrokerUnavailable, NotAuthorized, OptionsExposed, OptionsUnusable, TooFewBrokers, TopicMissing
+from ledger.cases.building import EditionBuiltMeanwhile, EditionsDiffer, EditionTooEarly
+from ledger.cases.editions import LeastFell
+from ledger.cases.figures import SettingsUnsafe
 from ledger.closing import CloseRefused, ClosingMisspelt, PeriodNotSealed, PeriodStillPosted, TotalsIncomplete
 from ledger.contract.exporting import ContractRefused
 from ledger.database import DatabaseBehind
@@ -34,12 +37,14 @@ from ledger.files import Advance, size_bytes
 from ledger.intake import IntakeHalted, MessagesLost, PartitionCutShort
 from ledger.keys import KeyFileUnusable
 from ledger.listening import AddressTaken
+from ledger.moving import MoveNotDrafted, MoveRefused, PositionMoved
 from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
 from ledger.planning.answers import AnswerRefused
 from ledger.planning.catalogue import CatalogueInvalid
 from ledger.planning.scenarios import ScenariosRefused
 from ledger.printing import WIDE
+from ledger.projections.cases import CaseQuestionWrong
 from ledger.projections.standing import PersonUnknown, PositionNotRecorded, ProjectionBehind
 from ledger.projections.statements import AccountUnknown
 from ledger.rebuilding import RebuildFailed, RebuildRunning, SlotStillRead
@@ -156,6 +161,15 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
     AnswerRefused: (WRONG_USAGE, lambda error: f"{error.field}: {error.sentence}."),
     ScenariosRefused: (WRONG_USAGE, _itself),
     CatalogueInvalid: (WRONG_USAGE, _itself),
+    CaseQuestionWrong: (WRONG_USAGE, _itself),
+    EditionTooEarly: (SOME_REFUSED, _itself),
+    EditionsDiffer: (SEALS_CONTRADICTED, _itself),
+    EditionBuiltMeanwhile: (SOME_REFUSED, _itself),
+    LeastFell: (WRONG_USAGE, _itself),
+    SettingsUnsafe: (WRONG_USAGE, _itself),
+    PositionMoved: (SOME_REFUSED, _itself),
+    MoveNotDrafted: (SOME_REFUSED, _itself),
+    MoveRefused: (SOME_REFUSED, _itself),
     AccountUnknown: (SOME_REFUSED, lambda error: f"No account {error} is open, or was not at that position."),
     PositionNotRecorded: (
         SOME_REFUSED,

@@ -11,14 +11,21 @@ in the journal and in its leaf. `caused_by` would have to hold the position of a
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Self
 
 from msgspec import Struct
 from pydantic import Field, model_validator
 
-from ledger.domain.calculators.annuities import payout_tax_fen
+from ledger.domain.calculators.annuities import Before2014, Form, OpenForm
+from ledger.domain.calculators.income_tax import Class
 from ledger.domain.calculators.lawful_moves import PERSON, Judged, judge
-from ledger.domain.calculators.personal_pension import contribution_room_fen, exit_tax_fen
+from ledger.domain.calculators.personal_pension import (
+    PensionSaving,
+    contribution_room_fen,
+    exit_tax_fen,
+    payment_allowed,
+    saving,
+)
 from ledger.domain.calendar import period_of
 from ledger.domain.commands import Command, Day, PayBenefit, PostContribution, TransferBalance
 from ledger.domain.identifiers import ACCOUNT, derived_id
@@ -28,12 +35,24 @@ from ledger.domain.rules.rows import COUNTRY, Area
 from ledger.domain.sheet import AccountLine, BalanceSheet
 from ledger.planning.answers import AnswerRefused
 from ledger.planning.basis import Asked
+from ledger.planning.drawing import (
+    COMMERCIAL_PENSION,
+    PERSONAL_PENSION,
+    Payout,
+    amounts_of,
+    drawn_of,
+    movable_in_order,
+    opened_in_order,
+    payout_tax,
+    staying,
+)
 from ledger.planning.spelling import contradiction
 
-PERSONAL_PENSION: Final = "personal_pension"
-ANNUITIES: Final = ("enterprise_annuity", "occupational_annuity", "retained_account")
-CONTRIBUTED_PART: Final = {PERSONAL_PENSION: "own", "commercial_pension": "continuing"}
+CONTRIBUTED_PART: Final = {PERSONAL_PENSION: "own", COMMERCIAL_PENSION: "continuing"}
 MAX_PARTS: Final = 16
+
+AmountFen = Annotated[int, Field(strict=True, ge=1, le=MAX_AMOUNT_FEN)]
+MaybeNoneFen = Annotated[int, Field(strict=True, ge=0, le=MAX_AMOUNT_FEN)]
 
 
 class MoveQuestion(Asked):
@@ -48,49 +67,80 @@ class MoveQuestion(Asked):
         Field(pattern=r"^[a-z][a-z_]{0,31}$", description="or a product, judged alone; `person`: pay it out to her"),
     ] = None
     amounts_fen: Annotated[
-        dict[str, Annotated[int, Field(strict=True, ge=1, le=MAX_AMOUNT_FEN)]] | None,
-        Field(max_length=MAX_PARTS, description="by part of the balance; without it, all that may move"),
+        dict[str, AmountFen] | None,
+        Field(
+            max_length=MAX_PARTS, description="by part of the balance; without it, and without a total, all that may"
+        ),
+    ] = None
+    amount_fen: Annotated[
+        AmountFen | None, Field(description="or a total, drawn from the parts in the product's order, own money first")
     ] = None
     reason: Annotated[
         str,
         Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,47}$", description="a reason of the matrix, or a case of payout"),
     ]
     form: Annotated[
-        Literal["monthly", "quarterly", "yearly", "lump_settled_abroad", "lump_heirs", "lump_other"],
-        Field(description="how an annuity really pays; it decides on the tax"),
-    ] = "lump_other"
-    withheld_fen: Annotated[
-        int | None,
-        Field(
-            strict=True, ge=0, le=MAX_AMOUNT_FEN, description="tax of a payout that is taxed as wages (group pension)"
-        ),
+        Form | OpenForm | None,
+        Field(description="how an annuity really pays, which decides on the tax; without it, the lump sum of the case"),
     ] = None
+    taxed_before_2014_fen: Annotated[
+        MaybeNoneFen, Field(description="of an annuity: contributions that were taxed before 2014")
+    ] = 0
+    contributions_fen: Annotated[
+        MaybeNoneFen, Field(description="all contributions to the annuity; needed with the field before")
+    ] = 0
+    withheld_fen: Annotated[
+        MaybeNoneFen | None, Field(description="tax of a payout that is taxed as wages (group pension)")
+    ] = None
+    contribute_fen: Annotated[
+        AmountFen | None,
+        Field(description="what is paid in of a payout; without it, the net amount, at most what is left of the cap"),
+    ] = None
+    taxable_before_fen: Annotated[
+        MaybeNoneFen | None,
+        Field(description="her taxable income of the year: then what the contribution saves in tax is told too"),
+    ] = None
+    income: Annotated[Class, Field(description="which tax table that income has")] = "comprehensive"
 
     @model_validator(mode="after")
-    def _one_target(self) -> Self:
+    def _fits_together(self) -> Self:
         if (self.to_account is None) == (self.to_product is None):
             raise contradiction("give to_account or to_product, and not both")
         if self.to_account == self.from_account:
             raise contradiction("to_account is another account than from_account")
+        if self.amounts_fen is not None and self.amount_fen is not None:
+            raise contradiction("give amounts_fen by part, or amount_fen as a total, and not both")
+        if self.taxed_before_2014_fen > self.contributions_fen:
+            raise contradiction("taxed_before_2014_fen is at most contributions_fen")
         return self
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """What would be posted. `arrives_fen`: in the target account; `to_person_fen`: net to herself.
+    """What would be posted. `arrives_fen`: in the target account; `to_person_fen`: net to herself; `stays_fen`: by part.
 
-    `room_fen`: what was left of the target's cap before; None where it has none.
+    `adds_fen`: what of the contribution is not of the payout, but her own. `room_fen`, `room_left_fen`: of the target's cap
+    before and after; None where it has none. `tax_rule`: None where nothing is taxed. `saving`: what the contribution saves
+    in tax this year and costs at the payout, where her taxable income was told.
     """
 
     commands: tuple[Command, ...]
     gross_fen: int
     tax_fen: int
+    tax_rule: str | None
     arrives_fen: int
     to_person_fen: int
-    room_fen: int | None
+    adds_fen: int = 0
+    stays_fen: dict[str, int]
+    room_fen: int | None = None
+    room_left_fen: int | None = None
+    saving: PensionSaving | None = None
 
 
 class Wish(Struct, frozen=True, kw_only=True):
-    """The move as the matrix sees it. `draft` is None where it is not lawful, or no account was named."""
+    """The move as the matrix sees it, and what would be posted: the move itself, or the payout and contribution instead.
+
+    `draft` is None where neither is lawful for this reason, or no account was named.
+    """
 
     from_product: str
     to_product: str
@@ -162,39 +212,47 @@ class _Drafting(Struct, frozen=True, kw_only=True):
         """One fact about both accounts."""
         rows = self.rules.moves(from_product, to_product)
         row = next(row for row in rows if self.question.reason in row.reasons)
-        amounts = self._amounts(source, set(row.part_map(from_product, to_product)))
+        order = movable_in_order(from_product, row.part_map(from_product, to_product))
+        amounts = amounts_of(source, order, self.question.amounts_fen, self.question.amount_fen)
         command = TransferBalance(
-            amounts_fen=amounts,
+            amounts_fen=dict(sorted(amounts.items())),
             from_account=source.account,
             to_account=self.question.to_account or "",
             reason=self.question.reason,
             **self._envelope(0),
         )
         gross = sum(amounts.values())
-        return Draft(commands=(command,), gross_fen=gross, tax_fen=0, arrives_fen=gross, to_person_fen=0, room_fen=None)
+        return Draft(
+            commands=(command,),
+            gross_fen=gross,
+            tax_fen=0,
+            tax_rule=None,
+            arrives_fen=gross,
+            to_person_fen=0,
+            stays_fen=staying(source, amounts),
+        )
 
     def payout(self, source: AccountLine, from_product: str) -> Draft:
         """To the person, taxed."""
-        gross, tax = self._taxed(source, from_product)
+        amounts, gross, tax, tax_rule = self._taxed(source, from_product)
         return Draft(
             commands=(self._benefit(source, gross, tax),),
             gross_fen=gross,
             tax_fen=tax,
+            tax_rule=tax_rule,
             arrives_fen=0,
             to_person_fen=gross - tax,
-            room_fen=None,
+            stays_fen=staying(source, amounts),
         )
 
     def payout_and_contribution(self, source: AccountLine, from_product: str, to_product: str) -> Draft:
         """A taxed payout, and of its net amount a contribution inside the room that is left (invariant 2)."""
-        gross, tax = self._taxed(source, from_product)
+        amounts, gross, tax, tax_rule = self._taxed(source, from_product)
         net, room = gross - tax, None
+        used = self.sheet.capped_contributions_fen.get(str(self.question.on.year), 0)
         if PRODUCTS[to_product].one_per_person:
-            used = self.sheet.capped_contributions_fen.get(str(self.question.on.year), 0)
             room = contribution_room_fen(used, self.rules)
-        paid_in = net if room is None else min(net, room)
-        if paid_in == 0:
-            raise self.rules.refuse("pp.cap.year", "nothing is left of this year's cap: wait for the next", left_fen=0)
+        paid_in = self._paid_in(net, used, room)
         contribution = PostContribution(
             account=self.question.to_account or "",
             amounts_fen={CONTRIBUTED_PART[to_product]: paid_in},
@@ -206,10 +264,56 @@ class _Drafting(Struct, frozen=True, kw_only=True):
             commands=(self._benefit(source, gross, tax), contribution),
             gross_fen=gross,
             tax_fen=tax,
+            tax_rule=tax_rule,
             arrives_fen=paid_in,
-            to_person_fen=net - paid_in,
+            to_person_fen=max(0, net - paid_in),
+            adds_fen=max(0, paid_in - net),
+            stays_fen=staying(source, amounts),
             room_fen=room,
+            room_left_fen=None if room is None else room - paid_in,
+            saving=self._saving(paid_in, used) if to_product == PERSONAL_PENSION else None,
         )
+
+    def _paid_in(self, net_fen: int, used_fen: int, room_fen: int | None) -> int:
+        asked = self.question.contribute_fen
+        if asked is not None:
+            if room_fen is not None:
+                payment_allowed(asked, used_fen, self.rules)
+            return asked
+        if room_fen == 0:
+            raise self.rules.refuse("pp.cap.year", "nothing is left of this year's cap: wait for the next", left_fen=0)
+        if net_fen == 0:
+            raise AnswerRefused("withheld_fen", "nothing is left of the payout to be paid in", most_fen=0)
+        return net_fen if room_fen is None else min(net_fen, room_fen)
+
+    def _saving(self, paid_in_fen: int, used_fen: int) -> PensionSaving | None:
+        """What this contribution saves and costs, on top of what was paid in the year before it."""
+        taxable = self.question.taxable_before_fen
+        if taxable is None:
+            return None
+        without = saving(used_fen, taxable, self.question.income, self.rules)
+        with_it = saving(used_fen + paid_in_fen, taxable, self.question.income, self.rules)
+        saved, leaving = with_it.saved_fen - without.saved_fen, exit_tax_fen(paid_in_fen, self.rules)
+        return PensionSaving(
+            tax_before_fen=without.tax_after_fen,
+            tax_after_fen=with_it.tax_after_fen,
+            saved_fen=saved,
+            lost_deduction_fen=with_it.lost_deduction_fen - without.lost_deduction_fen,
+            exit_tax_fen=leaving,
+            net_fen=saved - leaving,
+        )
+
+    def _taxed(self, source: AccountLine, product: str) -> tuple[dict[str, int], int, int, str]:
+        """What is drawn by part, gross, its tax, and the rule of the tax."""
+        asked = self.question
+        order = opened_in_order(product, asked.reason, self.rules)
+        amounts = drawn_of(source, order, asked.amounts_fen, asked.amount_fen)
+        gross = sum(amounts.values())
+        before = Before2014(asked.taxed_before_2014_fen, asked.contributions_fen)
+        payout = Payout(
+            product, asked.reason, gross, form=asked.form, before_2014=before, withheld_fen=asked.withheld_fen
+        )
+        return amounts, gross, *payout_tax(payout, self.rules)
 
     def _benefit(self, source: AccountLine, gross_fen: int, tax_fen: int) -> PayBenefit:
         return PayBenefit(
@@ -220,43 +324,6 @@ class _Drafting(Struct, frozen=True, kw_only=True):
             net_fen=gross_fen - tax_fen,
             **self._envelope(0),
         )
-
-    def _taxed(self, source: AccountLine, product: str) -> tuple[int, int]:
-        row = self.rules.condition(product, self.question.reason)
-        opened = set() if row is None else set(row.parts)
-        gross = sum(self._amounts(source, opened).values())
-        if product in ANNUITIES:
-            return gross, payout_tax_fen(self.question.form, gross, self.rules)
-        if product == PERSONAL_PENSION:
-            return gross, exit_tax_fen(gross, self.rules)
-        if product == "commercial_pension":
-            self.rules.choice("cp.tax")
-            return gross, 0
-        self.rules.choice("gp.tax")
-        if self.question.withheld_fen is None or self.question.withheld_fen > gross:
-            raise AnswerRefused(
-                "withheld_fen",
-                "this payout is taxed as wages: give what is withheld of it",
-                least_fen=0,
-                most_fen=gross,
-            )
-        return gross, self.question.withheld_fen
-
-    def _amounts(self, source: AccountLine, movable: set[str]) -> dict[str, int]:
-        """By part, in alphabetical order: what was asked for, or all that may move."""
-        balances = {part.part: part.balance_fen for part in source.parts}
-        asked = self.question.amounts_fen
-        if asked is None:
-            asked = {part: fen for part, fen in balances.items() if part in movable and fen > 0}
-        wrong = sorted(part for part in asked if part not in movable)
-        if wrong or not asked:
-            raise AnswerRefused(
-                "amounts_fen", f"of this account may move: {', '.join(sorted(movable)) or 'nothing'}", parts=wrong
-            )
-        over = {part: balances.get(part, 0) for part, fen in asked.items() if fen > balances.get(part, 0)}
-        if over:
-            raise AnswerRefused("amounts_fen", "at most what the parts hold", most_fen=over)
-        return dict(sorted(asked.items()))
 
     def _envelope(self, number: int) -> dict[str, Any]:
         return {
