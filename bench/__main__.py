@@ -23,6 +23,7 @@ from eventsourcing.dcb.api import DCBEvent
 from bench import floor
 from bench.measure import Contest, settle
 from bench.peer import Peers
+from bench.planning import planning
 from bench.process import posting_process
 from bench.reading import built, readings
 from bench.report import Report, Scale, journal_size, vacuumed
@@ -280,26 +281,14 @@ def machine() -> Iterator[str]:
     yield "(fsync, synchronous_commit, full_page_writes on). The machine is shared: compare within a run, not between runs."
 
 
-def main() -> None:
-    """Run all sections."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
-    parser.add_argument(
-        "--only",
-        choices=["post", "hot", "group", "processes", "growth", "readings", "seals", "kafka"],
-        help="one section",
-    )
-    arguments = parser.parse_args()
-    scale = QUICK if arguments.quick else FULL
-    report = Report()
-    report.say("# Results of `make bench`", "", "".join(machine()))
-    sys.setswitchinterval(0.0005)
+def with_a_server(only: str | None, scale: Scale, report: Report) -> None:
+    """The sections that need a database."""
     with tempfile.TemporaryDirectory() as folder, temporary_server(Settings(), folder=Path(folder) / "pg") as server:
-        if arguments.only in (None, "readings", "seals"):
+        if only in (None, "readings", "seals"):
             sized = built(server, scale)
-            if arguments.only != "readings":
+            if only != "readings":
                 seals(sized, scale, report)
-            if arguments.only != "seals":
+            if only != "seals":
                 readings(sized, scale, report)
             for each in sized:
                 each.database.close()
@@ -309,17 +298,37 @@ def main() -> None:
             "group": lambda arena: grouped(arena, report),
             "processes": lambda arena: many_processes(arena, scale, report),
         }
-        chosen = [name for name in sections if arguments.only in (None, name)]
+        chosen = [name for name in sections if only in (None, name)]
         if chosen:
             arena = Arena(server, scale)
             report.say("", f"The world: {scale.accounts:,} accounts, set up at {arena.setup_rate:,.0f} commands/s.")
             for name in chosen:
                 sections[name](arena)
             arena.close()
-        if arguments.only in (None, "growth"):
+        if only in (None, "growth"):
             growth(server, scale, report)
-        if arguments.only in (None, "kafka"):
+        if only in (None, "kafka"):
             streaming(server, scale, report)
+
+
+def main() -> None:
+    """Run all sections."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small world; nothing is kept")
+    parser.add_argument(
+        "--only",
+        choices=["post", "hot", "group", "processes", "growth", "readings", "seals", "kafka", "planning"],
+        help="one section",
+    )
+    arguments = parser.parse_args()
+    scale = QUICK if arguments.quick else FULL
+    report = Report()
+    report.say("# Results of `make bench`", "", "".join(machine()))
+    sys.setswitchinterval(0.0005)
+    if arguments.only in (None, "planning"):
+        planning(report)
+    if arguments.only != "planning":
+        with_a_server(arguments.only, scale, report)
     if arguments.quick or arguments.only:
         return
     RESULTS.write_text("\n".join(report.lines) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from bench.__main__ import Arena, batches_and_peers, grouped, growth, hot_account, many_processes
+from bench.planning import planning
 from bench.reading import built, readings
 from bench.report import Report, Scale
 from bench.sealing import seals
@@ -36,7 +37,8 @@ def test_every_section_gives_its_table(server: "TemporaryServer") -> None:
     readings(sized, TINY, report)
     for each in sized:
         each.database.close()
+    planning(report, rounds=1)
     titles = [line for line in report.lines if line.startswith("## ")]
-    assert len(titles) == len(set(titles)) == 14
+    assert len(titles) == len(set(titles)) == 15
     for name in ("ours", "floor", "peers", "growth", "readings_200", "readings_400"):
         server.drop_database(name)
