@@ -4,8 +4,8 @@
 2. A problem never quotes what the caller sent: values, and names that are not ours, may be personal data.
 3. Every answer that is not a success is a problem, also for unknown routes, wrong parameters and our own bugs; of those
    the answer tells nothing but the id under which the log has them.
-4. 400 is a request that cannot be understood, 409 one that does not fit what is recorded, 422 a command that was
-   understood, decided and refused.
+4. 400 is a request that cannot be understood, 409 one that does not fit what is recorded, 422 a command or question
+   that was understood, decided and refused.
 
 The title is the docstring's first sentence, and what follows it the detail where none is given.
 """
