@@ -29,8 +29,8 @@ run: $(READY) ## Start everything, post the sample, print a unified balance shee
 test: $(READY) ## Run all tests
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-soak: $(READY) ## Run the random tests ten times as long: ten thousand histories, ten thousand damaged bundles
-	SOAK=1 $(BIN)/pytest -n 2 tests/domain/test_identity_invariants.py tests/domain/test_money_invariants.py tests/test_bundle_mutations.py
+soak: $(READY) ## Run the random tests ten times as long: histories, damaged bundles, allocations against brute force
+	SOAK=1 $(BIN)/pytest -n 2 tests/domain/test_identity_invariants.py tests/domain/test_money_invariants.py tests/test_bundle_mutations.py tests/planning/test_programme.py tests/planning/test_allocation.py
 
 chaos: $(READY) ## Kill intakes, outlets, the broker and PostgreSQL under load, and count what came of 100,000 commands
 	$(BIN)/python -m tests.kafka.chaos --commands 100000
