@@ -322,7 +322,14 @@ def move(  # noqa: PLR0913 - the options are the parameters
         list[str] | None,
         typer.Option(metavar="PART:YUAN", help="How much of which part; several times. Default: all that may move."),
     ] = None,
-    form: Annotated[str, typer.Option(help="How an annuity really pays; it decides on the tax.")] = "lump_other",
+    total: Annotated[int | None, amount("Or a total, drawn from the parts in the product's order.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="How an annuity really pays, which decides on the tax; default a lump sum.")
+    ] = None,
+    contribute: Annotated[
+        int | None, amount("Of a payout: what is paid in again; default all that the cap leaves room for.")
+    ] = None,
+    taxable: Annotated[int | None, amount("Her taxable income of the year: then the tax saved is told too.")] = None,
     withheld: Annotated[int | None, amount("Of a group pension: what is withheld as wage tax.")] = None,
     area: Annotated[str, typer.Option(help="The area whose rules hold.")] = COUNTRY,
     actor: Annotated[str, typer.Option(help="In whose name, such as operator:op-1.")] = "operator:ledger",
@@ -338,6 +345,8 @@ def move(  # noqa: PLR0913 - the options are the parameters
     What the legal matrix does not allow is refused with the rule and the nearest lawful way.
     Example: `ledger move EA-0000000 --from EA-0000000 --to PP-0000000 --reason EA_STATUTORY_AGE --form yearly`
     """
+    if confirm is not None and on is None:
+        raise typer.BadParameter("what was simulated has a day: give --on, as the simulation printed it")
     parts = None if part is None else dict(_amount_of_part(text) for text in part)
     if to_account is None and to_product is None:
         to_product = PERSON
@@ -350,7 +359,10 @@ def move(  # noqa: PLR0913 - the options are the parameters
         to_product=to_product,
         amounts_fen=parts,
         reason=reason,
+        amount_fen=total,
         form=form,
+        contribute_fen=contribute,
+        taxable_before_fen=taxable,
         withheld_fen=withheld,
     )
     sender = Sender(actor=actor, namespace=OPERATOR, decided_at=datetime.now(UTC))

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ledger.moving import MoveAnswer
+from ledger.moving import DraftAnswer, MoveAnswer
 from ledger.planner import CaseReading
 from ledger.planning.basis import Basis, Words
 from ledger.planning.paths import Uncertainty
@@ -311,10 +311,12 @@ def move_tables(found: MoveAnswer) -> list[RenderableType]:
                 "试算  What it comes to, yuan",
                 [
                     ("Drawn", yuan(draft.gross_fen)),
-                    ("Tax", yuan(draft.tax_fen)),
+                    (f"Tax ({draft.tax_rule})" if draft.tax_rule else "Tax", yuan(draft.tax_fen)),
                     ("Arrives in the account", yuan(draft.arrives_fen)),
+                    ("Of it her own money", yuan(draft.adds_fen)),
                     ("Goes to herself", yuan(draft.to_person_fen)),
-                    ("Was left of the year's cap", "-" if draft.room_fen is None else yuan(draft.room_fen)),
+                    ("Stays in the account", yuan(sum(draft.stays_fen.values()))),
+                    *_room(draft),
                 ],
             )
         )
@@ -327,8 +329,20 @@ def move_tables(found: MoveAnswer) -> list[RenderableType]:
         tables.append(columns("Balances, yuan", ("", "Before", "After"), parts))
         tables += [Text(f"Refused: {each['code']}: {each['sentence']}") for each in draft.refused]
         if not draft.refused:
-            tables.append(Text(f"Nothing is recorded. To post it: --confirm {found.basis.known_at}\n"))
+            confirming = f"--on {found.question.on} --confirm {found.basis.known_at}"
+            tables.append(Text(f"Nothing is recorded. To post it, add: {confirming}\n"))
     return [*tables, *_basis(found.basis)]
+
+
+def _room(draft: DraftAnswer) -> list[tuple[str, str]]:
+    rows = []
+    if draft.room_fen is not None and draft.room_left_fen is not None:
+        rows.append(("Left of the year's cap, before", yuan(draft.room_fen)))
+        rows.append(("Left of the year's cap, after", yuan(draft.room_left_fen)))
+    if draft.saving is not None:
+        rows.append(("Tax that the contribution saves", yuan(draft.saving.saved_fen)))
+        rows.append(("Tax when it is paid out again", yuan(draft.saving.exit_tax_fen)))
+    return rows
 
 
 def case_tables(found: CaseReading) -> list[RenderableType]:

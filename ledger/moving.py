@@ -22,7 +22,7 @@ from ledger.domain.calculators.personal_pension import PensionSaving
 from ledger.domain.posters import Poster
 from ledger.domain.rules import Rules
 from ledger.domain.sheet import BalanceSheet
-from ledger.planning.basis import Words, basis, words
+from ledger.planning.basis import VERSION, Words, basis, words
 from ledger.planning.crossing import Draft, MoveQuestion, Sender, Wish, accounts_of, wish
 from ledger.planning.personal import PersonBasis
 from ledger.planning.showing import SHOWN
@@ -53,6 +53,10 @@ class PositionMoved(RuntimeError):
         super().__init__(self.__doc__)
         self.position = position
         self.simulated_at = simulated_at
+
+
+class RulesChanged(RuntimeError):
+    """The rules are not those that the move was simulated by. Nothing was posted: simulate it again."""
 
 
 class MoveNotDrafted(ValueError):
@@ -199,13 +203,16 @@ def confirm(  # noqa: PLR0913 - what was simulated, where and in whose name
     sender: Sender,
     *,
     known_at: int,
+    rules_version: str | None = None,
     poster: Poster | None = None,
     with_leaves: bool = False,
 ) -> tuple[Draft, list[Receipt]]:
-    """Post the move that was simulated at this position (invariants 2 to 4).
+    """Post the move that was simulated at this position, and if it is given by this version of the rules (invariants 2 to 4).
 
-    Raises as `simulate`, MoveNotDrafted, MoveRefused and PositionMoved; what raises records nothing.
+    Raises RulesChanged, and as `simulate`, MoveNotDrafted, MoveRefused and PositionMoved; what raises records nothing.
     """
+    if rules_version not in (None, VERSION.rules):
+        raise RulesChanged(RulesChanged.__doc__)
     read = read_balance_sheet(database, person, known_at=known_at)
     draft = wish(read.sheet, known_at, question, sender, Rules(question.on, question.area)).draft
     if draft is None:

@@ -37,7 +37,7 @@ from ledger.files import Advance, size_bytes
 from ledger.intake import IntakeHalted, MessagesLost, PartitionCutShort
 from ledger.keys import KeyFileUnusable
 from ledger.listening import AddressTaken
-from ledger.moving import MoveNotDrafted, MoveRefused, PositionMoved
+from ledger.moving import MoveNotDrafted, MoveRefused, PositionMoved, RulesChanged
 from ledger.notary import NotaryRunning, SealRefused
 from ledger.parsing import FileUnreadable
 from ledger.planning.answers import AnswerRefused
@@ -168,6 +168,7 @@ EXPLAINED: dict[type[Exception], tuple[int, Callable[[Any], str]]] = {
     LeastFell: (WRONG_USAGE, _itself),
     SettingsUnsafe: (WRONG_USAGE, _itself),
     PositionMoved: (SOME_REFUSED, _itself),
+    RulesChanged: (SOME_REFUSED, _itself),
     MoveNotDrafted: (SOME_REFUSED, _itself),
     MoveRefused: (SOME_REFUSED, _itself),
     AccountUnknown: (SOME_REFUSED, lambda error: f"No account {error} is open, or was not at that position."),

@@ -20,8 +20,9 @@ from ledger.domain.calculators.lawful_moves import PERSON
 from ledger.domain.posters import Poster
 from ledger.domain.rules import RuleRefused
 from ledger.memory import recall
-from ledger.moving import MoveNotDrafted, MoveRefused, PositionMoved, confirm, simulate
+from ledger.moving import MoveNotDrafted, MoveRefused, PositionMoved, RulesChanged, confirm, simulate
 from ledger.planning.answers import AnswerRefused
+from ledger.planning.basis import VERSION
 from ledger.planning.crossing import MoveQuestion, Sender
 from ledger.projections.balance_sheet import read_balance_sheet
 from ledger.settings import Settings
@@ -285,6 +286,13 @@ class TestConfirming:
         with pytest.raises(MoveRefused, match="ContributionsEnded"):
             confirm(ledger, database, ONE, RETIRES, SENDER, known_at=found.known_at)
         assert read_balance_sheet(database, ONE).known_at == found.known_at
+
+    def test_under_other_rules_it_has_to_be_simulated_again(self, ledger: Ledger, database: Database) -> None:
+        """Who gives the version of the simulation is not posted a tax of another one."""
+        found = simulate(database, ONE, LEAVES, SENDER)
+        with pytest.raises(RulesChanged):
+            confirm(ledger, database, ONE, LEAVES, SENDER, known_at=found.known_at, rules_version="0" * 16)
+        confirm(ledger, database, ONE, LEAVES, SENDER, known_at=found.known_at, rules_version=VERSION.rules)
 
     def test_facts_about_others_do_not_matter(self, ledger: Ledger, database: Database) -> None:
         found = simulate(database, ONE, LEAVES, SENDER)

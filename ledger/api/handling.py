@@ -51,6 +51,7 @@ MADE: dict[type[Exception], Callable[[Any], Problem]] = {
     moving.PositionMoved: lambda error: problems.PositionMoved(
         position=error.position, simulated_at=error.simulated_at
     ),
+    moving.RulesChanged: lambda _: problems.RulesChanged(),
     moving.MoveNotDrafted: lambda _: problems.MoveNotDrafted(),
     moving.MoveRefused: lambda error: problems.MoveRefused(
         code=error.refused.code, sentence=error.refused.sentence, refusal=dict(error.refused.detail)

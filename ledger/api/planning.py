@@ -106,6 +106,10 @@ class SimulatedAt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     known_at: Position = Field(description="The `known_at` of the simulation.", examples=[3])
+    rules: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = Field(
+        default=None,
+        description="The `basis.version.rules` of the simulation: refused where the rules are others now.",
+    )
 
 
 class MovePosted(BaseModel):
@@ -243,7 +247,13 @@ def simulate_move(
     response_class=Response,
     responses={
         **described(MovePosted),
-        **responses(*PERSONAL_PROBLEMS, problems.PositionMoved, problems.MoveNotDrafted, problems.MoveRefused),
+        **responses(
+            *PERSONAL_PROBLEMS,
+            problems.PositionMoved,
+            problems.RulesChanged,
+            problems.MoveNotDrafted,
+            problems.MoveRefused,
+        ),
     },
     openapi_extra=of_body(MoveQuestion, leaver=MOVE_QUESTION),
 )
@@ -266,6 +276,7 @@ def post_move(
         question,
         _sender(caller),
         known_at=asked.known_at,
+        rules_version=asked.rules,
         poster=caller.poster,
         with_leaves=True,
     )

@@ -192,6 +192,10 @@ class PositionMoved(Problem, status=HTTPStatus.CONFLICT):
     example: ClassVar = {"position": 4, "simulated_at": 3}
 
 
+class RulesChanged(Problem, status=HTTPStatus.CONFLICT):
+    """The rules are not those that the move was simulated by. Nothing was posted: simulate it again."""
+
+
 class MoveNotDrafted(Problem, status=HTTPStatus.CONFLICT):
     """The move is not lawful so, or names no account. Nothing was posted: simulate it to see the lawful way."""
 

@@ -40,6 +40,7 @@ TYPES_EVER_ANSWERED = {
     "move-not-drafted": 409,
     "move-refused": 409,
     "position-moved": 409,
+    "rules-changed": 409,
     "ledger-busy": 503,
     "ledger-unavailable": 503,
     "malformed-command": 400,
