@@ -146,6 +146,7 @@ def compiled(asked: Asked) -> Compiled:
     _checked(asked)
     rules.terms("iit.withholding")
     rules.provision("iit.exempt")
+    rules.choice("fp.book_rate.method")
     when = retiring(asked)
     months = prolonged(asked, when, working_months(asked, when.retirement))
     yearly = pay(asked, benefit_base_fen(asked))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, model_validator
 from ledger.domain.calculators.first_pillar import Record, benefit
 from ledger.domain.calculators.retirement import (
     Category,
+    FlexibleWindow,
     flexible_window,
     minimum_at,
     missing,
@@ -20,6 +21,7 @@ from ledger.domain.calculators.retirement import (
 from ledger.domain.calendar import Period, period_of
 from ledger.domain.rules import Limit, Rules
 from ledger.planning.basis import Basis, Ruled, Words, basis, words
+from ledger.planning.showing import SHOWN
 from ledger.planning.spelling import INDEX, contradiction
 from ledger.planning.telling import of_retirement
 
@@ -89,20 +91,6 @@ class Pension(BaseModel):
     open_parts: list[str]
 
 
-class Window(BaseModel):
-    """The lawful months of retirement, both included, with the minimum months and the months of notice of each end."""
-
-    earliest_month: str
-    earliest_age_months: int
-    earliest_minimum_months: int
-    earliest_notice_months: int
-    latest_month: str
-    latest_age_months: int
-    latest_minimum_months: int
-    latest_notice_months: int
-    is_flexible: bool
-
-
 class RetirementAnswer(BaseModel):
     """By law, by choice, and the basic pension where it was asked for."""
 
@@ -111,7 +99,7 @@ class RetirementAnswer(BaseModel):
     statutory_month: str
     statutory_age_months: int
     delay_months: int
-    window: Window
+    window: Annotated[FlexibleWindow, SHOWN]
     retiring: Retiring
     pension: Pension | None
     words: Words
@@ -147,7 +135,7 @@ def answer(question: RetirementQuestion) -> RetirementAnswer:
         statutory_month=by_law.month,
         statutory_age_months=by_law.age_months,
         delay_months=by_law.delay_months,
-        window=Window(**asdict(window)),
+        window=window,
         retiring=Retiring(
             month=month,
             age_months=age_months,

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.domain.rules import Brackets, Limit, Rulebook, RulebookInvalid, RuleRefused, Rules, checked, packaged_tables
+from ledger.domain.rules.book import BOOK
 
 
 def book(**kinds: list[dict[str, Any]]) -> Rulebook:
@@ -72,6 +73,25 @@ def test_the_nearest_area_with_a_row_in_force_answers(area: str, on: date, value
 def test_what_was_learnt_later_does_not_count(on: date, known_on: date | None, value: int) -> None:
     """Invariant 3: before the new row was known, nobody knew either that the old one would end."""
     assert Rules(on, known_on=known_on, book=book(limit=TWO_ROWS)).limit("x.limit").value == value
+
+
+@pytest.mark.parametrize("known_on", [date(2000, 1, 1), date(2016, 1, 1), date(2018, 1, 1), date(2024, 6, 1), None])
+def test_every_rule_can_be_asked_as_it_was_known(known_on: date | None) -> None:
+    """Invariant 3, for rows of every kind: what an earlier row says outlasts an end that was not known yet."""
+    for (kind, rule_id, case, area), rows in BOOK.rulings.items():
+        asked: Any = Rules(date(2026, 11, 22), area, known_on)
+        found = asked.find(kind, rule_id, case)
+        assert found is None or found.id == rows[0].id
+    caps = Rules(date(2026, 11, 22), known_on=date(2018, 1, 31))
+    assert caps.rate("ea.cap.employer").value * 12 == 1
+    assert [each.valid_to for each in caps.cited] == [None]
+    assert Rules(date(2026, 11, 22), known_on=date(2018, 2, 1)).rate("ea.cap.employer").value * 100 == 8
+
+
+@pytest.mark.parametrize("area", ["Beijing", "cn-11", "CN-1", "CN-11\n", "", "CN-110101", "CN-１１"])
+def test_what_is_no_area_is_wrong_usage_and_not_the_whole_country(area: str) -> None:
+    with pytest.raises(ValueError, match="no area"):
+        Rules(date(2026, 11, 22), area)
 
 
 def test_the_personal_pension_tax_rule_was_learnt_after_it_began() -> None:

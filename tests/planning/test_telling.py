@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ledger.cases.figures import MEASURES
 from ledger.domain.calculators.lawful_moves import DESTINATIONS, PERSON, judge
 from ledger.domain.calculators.retirement import flexible_window, statutory
 from ledger.domain.rules import PRODUCTS, RuleRefused, Rules
@@ -207,6 +208,8 @@ def test_every_name_of_the_file_is_somebody_s() -> None:
     ways = {"way_keep_and_wait", "way_retain_and_wait", "way_cash_then_pay_in"}
     others = {name for name in SENTENCES.names if name.startswith("other_") and name.removeprefix("other_") in places}
     told = {"balance", "contributions", "monthly_income"}
+    # Of each published amount of the case library.
+    told |= {measure.removesuffix("_fen") for measure in MEASURES if measure.endswith("_fen")}
     assert set(SENTENCES.names) == places | steps | ways | others | told
 
 

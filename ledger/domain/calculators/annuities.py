@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.income_tax import spread_tax_fen
 from ledger.domain.calculators.rounding import down, half_up
 from ledger.domain.rules import Rate, Rules
@@ -98,6 +99,7 @@ def _cap_fen(row: Rate, wages_year_fen: int, wages_last_year_fen: int | None) ->
 
 def contribution_caps(wages_year_fen: int, rules: Rules, *, wages_last_year_fen: int | None = None) -> Caps:
     """The caps of an enterprise annuity (企业年金办法 art. 15; before 2018-02-01 by last year's wages)."""
+    not_negative(wages_year_fen=wages_year_fen, wages_last_year_fen=wages_last_year_fen or 0)
     employer, total = rules.rate("ea.cap.employer"), rules.rate("ea.cap.total")
     return Caps(
         employer_fen=_cap_fen(employer, wages_year_fen, wages_last_year_fen),
@@ -109,6 +111,7 @@ def contributions_allowed(
     paid: Contribution, wages_year_fen: int, rules: Rules, *, wages_last_year_fen: int | None = None
 ) -> Caps:
     """The caps that a year's contributions of the whole plan keep; above one of them they are refused."""
+    not_negative(employee_fen=paid.employee_fen, employer_fen=paid.employer_fen)
     caps = contribution_caps(wages_year_fen, rules, wages_last_year_fen=wages_last_year_fen)
     if paid.employer_fen > caps.employer_fen:
         raise rules.refuse(
@@ -127,6 +130,7 @@ def enterprise_contribution(
     Rates above the caps are refused. Caps on last year's wages (before 2018-02-01) say nothing about
     rates: there it is `contributions_allowed` that answers.
     """
+    not_negative(wage_fen=wage_fen, employer_rate=employer_rate, employee_rate=employee_rate)
     for rule_id, rate in (("ea.cap.employer", employer_rate), ("ea.cap.total", employer_rate + employee_rate)):
         row = rules.rate(rule_id)
         if row.unit.endswith(LAST_YEAR):
@@ -138,6 +142,7 @@ def enterprise_contribution(
 
 def occupational_contribution(base_fen: int, rules: Rules) -> Contribution:
     """What an occupational annuity takes on one person's base (oa.rate; 国办发〔2015〕18号), each half up to fen."""
+    not_negative(base_fen=base_fen)
     return Contribution(
         employee_fen=half_up(base_fen * rules.rate("oa.rate.employee").value),
         employer_fen=half_up(base_fen * rules.rate("oa.rate.employer").value),
@@ -148,11 +153,13 @@ def highest_credit_fen(employer_total_fen: int, persons: int, rules: Rules) -> i
     """The most that the employer may credit to one person (企业年金办法 art. 18): 5 times the period's average."""
     if persons <= 0:
         raise ValueError(f"{persons} persons; give one or more")
+    not_negative(employer_total_fen=employer_total_fen)
     return down(Fraction(employer_total_fen, persons) * rules.limit("ea.cap.individual_ratio").value)
 
 
 def credit_allowed(credit_fen: int, employer_total_fen: int, persons: int, rules: Rules) -> None:
     """Refuse a credit to one person above 5 times the average (ea.cap.individual_ratio)."""
+    not_negative(credit_fen=credit_fen)
     most_fen = highest_credit_fen(employer_total_fen, persons, rules)
     if credit_fen > most_fen:
         raise rules.refuse("ea.cap.individual_ratio", "credit this person less", most_fen=most_fen)
@@ -166,6 +173,7 @@ def employee_deduction(
     The base is the own average monthly wage of last year (EA) or post and grade wage (OA), at most three
     times the city's average monthly wage of last year (an.tax.base).
     """
+    not_negative(own_fen=own_fen, monthly_base_fen=monthly_base_fen, city_average_month_fen=city_average_month_fen)
     base_fen = min(monthly_base_fen, down(city_average_month_fen * rules.rate("an.tax.base").value))
     deductible_fen = min(own_fen, down(base_fen * rules.rate("an.tax.in.employee").value))
     if deductible_fen < own_fen:
@@ -175,6 +183,7 @@ def employee_deduction(
 
 def employer_excess_fen(credited_fen: int, allowed_fen: int, rules: Rules) -> int:
     """What of an employer's credit is above the caps and so wages of that month (an.tax.in.excess)."""
+    not_negative(credited_fen=credited_fen, allowed_fen=allowed_fen)
     rules.provision("an.tax.in.employer")
     excess_fen = max(0, credited_fen - allowed_fen)
     if excess_fen:
@@ -209,8 +218,7 @@ def payout_tax_fen(
     A quarter's payout is taxed as three equal months. Enterprise and occupational annuity are never added.
     Buying a pension product is taxed as the open choice says: not now, when its benefits are.
     """
-    if amount_fen < 0:
-        raise ValueError(f"a payout of {amount_fen} fen; give zero or more")
+    not_negative(amount_fen=amount_fen)
     decided = _decided_form(form, rules)
     if decided == "with_each_benefit":
         return 0
@@ -244,6 +252,7 @@ def vested(employer_fen: int, years: int, plan: Schedule, rules: Rules, *, event
 
     An event of ea.vest.full_events, or one that the plan names, vests everything (企业年金办法 art. 20).
     """
+    not_negative(employer_fen=employer_fen, years=years)
     full = event in (*plan.full_events, *rules.terms("ea.vest.full_events").texts("events"))
     rules.limit("ea.vest.employer")
     share = Fraction(1) if full else plan.share(years)
@@ -255,11 +264,13 @@ def vested(employer_fen: int, years: int, plan: Schedule, rules: Rules, *, event
 
 def own_part_fen(own_fen: int, rules: Rules) -> int:
     """What of her own contributions and their returns is hers: all (ea.vest.own)."""
+    not_negative(own_fen=own_fen)
     return half_up(own_fen * rules.rate("ea.vest.own").value)
 
 
 def fee_caps(net_assets_fen: int, rules: Rules) -> FeeCaps:
     """The caps of the fees of an enterprise annuity (ea.fee.*), rounded down."""
+    not_negative(net_assets_fen=net_assets_fen)
     return FeeCaps(
         trustee_fen=down(net_assets_fen * rules.rate("ea.fee.trustee").value),
         custodian_fen=down(net_assets_fen * rules.rate("ea.fee.custodian").value),
@@ -270,4 +281,5 @@ def fee_caps(net_assets_fen: int, rules: Rules) -> FeeCaps:
 
 def corporate_deduction_fen(employer_paid_fen: int, wages_year_fen: int, rules: Rules) -> int:
     """What of its contributions an employer may deduct from its own tax base (ea.cit)."""
+    not_negative(employer_paid_fen=employer_paid_fen, wages_year_fen=wages_year_fen)
     return min(employer_paid_fen, down(wages_year_fen * rules.rate("ea.cit").value))

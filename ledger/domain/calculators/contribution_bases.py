@@ -6,6 +6,7 @@
 
 from msgspec import Struct
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.rounding import half_up
 from ledger.domain.rules import Rules
 
@@ -27,8 +28,7 @@ def bounds(rules: Rules) -> tuple[int, int]:
 
 def base(wage_fen: int, rules: Rules) -> int:
     """The base of a wage (own average of last year, or what a flexible worker declares): clamp(wage, floor, cap)."""
-    if wage_fen < 0:
-        raise ValueError(f"a wage of {wage_fen} fen; give zero or more")
+    not_negative(wage_fen=wage_fen)
     floor_fen, cap_fen = bounds(rules)
     return min(max(wage_fen, floor_fen), cap_fen)
 
@@ -38,6 +38,7 @@ def on_base(base_fen: int, rules: Rules, *, flexible: bool = False) -> FirstPill
 
     A flexible worker (灵活就业人员) pays alone: the whole rate, of which a part goes to the account.
     """
+    not_negative(base_fen=base_fen)
     own_fen = half_up(base_fen * rules.rate("fp.rate.employee").value)
     if flexible:
         whole_fen = half_up(base_fen * rules.rate("fp.rate.flexible").value)

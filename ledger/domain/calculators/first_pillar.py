@@ -2,7 +2,8 @@
 
 1. Each part is rounded half up to fen by itself, then they are added.
 2. Years are months / 12 with two decimals, half up.
-3. What the rules do not hold for an area is left out and told, never made up.
+3. A transition that the rules do not hold for the area, or the record not for the area's rule, is left out and told; nothing
+   is made up. A local extra is added where the area has a row; whether another area has one is open, and not told.
 国发〔2005〕38号; local parts by their own rows.
 """
 
@@ -13,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.retirement import payout_months, years_of
 from ledger.domain.calculators.rounding import half_up
 from ledger.domain.rules import Rules, Terms
@@ -41,7 +43,10 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Benefit(Struct, frozen=True):
-    """A month's pension by parts, in fen. `open_parts`: rules that the area would need and has no row for."""
+    """A month's pension by parts, in fen.
+
+    `open_parts`: rules that would add a part, and cannot: the area has no row, or the record lacks what the row asks for.
+    """
 
     basic_fen: int
     account_fen: int
@@ -77,17 +82,20 @@ class DrawingPlace(Struct, frozen=True):
 
 def basic_fen(base_fen: int, index: Fraction, months: int, rules: Rules) -> int:
     """(B + B x idx) / 2 x years x 1 % (fp.basic)."""
+    not_negative(base_fen=base_fen, index=index, months=months)
     share = rules.terms("fp.basic").exact("share_per_year")
     return half_up(base_fen * (1 + index) / 2 * years_of(months) * share)
 
 
 def account_fen(balance_fen: int, age_months: int, rules: Rules) -> int:
     """The balance / M of the age at retirement."""
+    not_negative(balance_fen=balance_fen)
     return half_up(balance_fen / payout_months(age_months, rules))
 
 
 def benefit(record: Record, rules: Rules) -> Benefit:
     """The pension of the first month (invariants 1 and 3)."""
+    _must_agree(record)
     base_fen = rules.limit("fp.B").value if record.base_fen is None else record.base_fen
     basic = basic_fen(base_fen, record.index, record.months, rules)
     account = account_fen(record.account_fen, record.age_months, rules)
@@ -103,8 +111,19 @@ def benefit(record: Record, rules: Rules) -> Benefit:
     )
 
 
+def _must_agree(record: Record) -> None:
+    deemed, actual, before = (
+        record.deemed_months,
+        record.actual_months_1992_10_to_1998_06,
+        record.pre_account_months or 0,
+    )
+    not_negative(deemed_months=deemed, actual_months_1992_10_to_1998_06=actual, pre_account_months=before)
+    if max(deemed + actual, before) > record.months:
+        raise ValueError(f"{record.months} months are fewer than those among them; give all that count")
+
+
 def _transition(base_fen: int, record: Record, rules: Rules) -> tuple[int, bool]:
-    """For months before the personal account; whether there are such and the area has no row."""
+    """For months before the personal account; whether there are such and the part is open."""
     before = record.deemed_months + record.actual_months_1992_10_to_1998_06
     if record.pre_account_months is not None:
         before = record.pre_account_months
@@ -115,6 +134,9 @@ def _transition(base_fen: int, record: Record, rules: Rules) -> tuple[int, bool]
         return 0, True
     share = terms.exact("share_per_year")
     if terms.method == "deemed_and_actual":
+        # Of months before the account alone it is not known which formula they take.
+        if not record.deemed_months + record.actual_months_1992_10_to_1998_06:
+            return 0, True
         deemed = base_fen * years_of(record.deemed_months) * share
         actual = base_fen * record.index * years_of(record.actual_months_1992_10_to_1998_06) * share
         return half_up(deemed + actual), False
@@ -133,6 +155,7 @@ def _extra(base_fen: int, record: Record, rules: Rules) -> int:
 
 def resident_account_fen(balance_fen: int, rules: Rules) -> int:
     """The account part of the residents' scheme: balance / 139 (fp.resident)."""
+    not_negative(balance_fen=balance_fen)
     return half_up(Fraction(balance_fen, rules.limit("fp.resident").value))
 
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.rounding import half_up
 from ledger.domain.rules import Brackets, Rules
 
@@ -65,15 +66,9 @@ class Withheld(Struct, frozen=True):
     tax_fen: int
 
 
-def _not_negative(**amounts_fen: int) -> None:
-    for name, amount_fen in amounts_fen.items():
-        if amount_fen < 0:
-            raise ValueError(f"{name} is {amount_fen}; give zero or more")
-
-
 def spread_tax_fen(taxable_fen: int, brackets: Brackets, parts: int = 1) -> int:
     """Tax of an amount that is taxed in equal parts, each by the table (invariant 1)."""
-    _not_negative(taxable_fen=taxable_fen)
+    not_negative(taxable_fen=taxable_fen)
     # A part lies above a bound exactly when its whole fen, rounded up, do.
     step = brackets.step(-(-taxable_fen // parts))
     return half_up(taxable_fen * step.rate) - parts * step.quick_deduction_fen
@@ -101,18 +96,19 @@ def tax_fen(taxable_fen: int, kind: Class, rules: Rules) -> int:
 
 def marginal_rate(taxable_fen: int, kind: Class, rules: Rules) -> Fraction:
     """The rate that the last fen of this amount pays; at zero, the rate of the first bracket."""
-    _not_negative(taxable_fen=taxable_fen)
+    not_negative(taxable_fen=taxable_fen)
     return rules.brackets(TABLE_OF[kind]).step(taxable_fen).rate
 
 
 def bonus_tax(bonus_fen: int, rules: Rules) -> int:
-    """Tax on a yearly bonus taxed apart (iit.bonus; 财政部 税务总局公告2023年第30号), in fen. Once a year.
+    """Tax on a yearly bonus taxed apart (iit.bonus, iit.bonus.method; 财政部 税务总局公告2023年第30号), in fen. Once a year.
 
     A twelfth finds rate and quick deduction in the monthly table; both apply once to the whole bonus,
     so that one fen above a bound may cost thousands of yuan.
     """
-    _not_negative(bonus_fen=bonus_fen)
-    divided_by = rules.terms("iit.bonus").whole("divided_by")
+    not_negative(bonus_fen=bonus_fen)
+    rules.provision("iit.bonus")
+    divided_by = rules.terms("iit.bonus.method").whole("divided_by")
     step = rules.brackets("tax.monthly").step(-(-bonus_fen // divided_by))
     return half_up(bonus_fen * step.rate) - step.quick_deduction_fen
 
@@ -131,7 +127,7 @@ def comprehensive_income_fen(year: YearIncome, rules: Rules) -> int:
 
 def taxable_income(year: YearIncome, rules: Rules) -> Taxable:
     """What of a year's comprehensive income is taxed (iit.taxable), and which deductions are lost (iit.nocarry)."""
-    _not_negative(**{name: getattr(year, name) for name in year.__struct_fields__})
+    not_negative(**{name: getattr(year, name) for name in year.__struct_fields__})
     income_fen = comprehensive_income_fen(year, rules)
     above_fen = max(0, income_fen - rules.terms("iit.taxable").whole("basic_deduction_fen"))
     rules.provision("iit.nocarry")
@@ -170,7 +166,7 @@ def withholding(months: Sequence[MonthWages], rules: Rules) -> Withheld:
     withheld: list[int] = []
     wages_fen = deductions_fen = 0
     for number, month in enumerate(months, 1):
-        _not_negative(wages_fen=month.wages_fen, deductions_fen=month.deductions_fen)
+        not_negative(wages_fen=month.wages_fen, deductions_fen=month.deductions_fen)
         wages_fen += month.wages_fen
         deductions_fen += month.deductions_fen
         # Exact for a basic deduction that twelve does not divide: the months' parts add up to the whole.

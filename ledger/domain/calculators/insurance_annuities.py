@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.rounding import down, half_up
 from ledger.domain.rules import Rules
 
@@ -15,6 +16,7 @@ def surrender_cap_fen(policy_year: int, premiums_fen: int, return_fen: int, rule
     """
     if policy_year < 1 or return_fen < 0:
         raise ValueError("policy years begin with 1, and a return is zero or more")
+    not_negative(premiums_fen=premiums_fen)
     shares = rules.table("ecp.surrender").entries
     share = shares[max(year for year in shares if year <= policy_year)]
     return premiums_fen + down(return_fen * share)
@@ -29,10 +31,12 @@ def drawing_allowed(years: int, rules: Rules) -> None:
 
 def tax_deferred_cap_fen(income_fen: int, period: Income, rules: Rules) -> int:
     """What may be paid into a tax-deferred policy: a share of the period's income and at most its cap (td.cap)."""
+    not_negative(income_fen=income_fen)
     share_fen = down(income_fen * rules.rate("td.cap.income_share").value)
     return min(share_fen, rules.limit(f"td.cap.{period}").value)
 
 
 def tax_deferred_payout_tax_fen(payout_fen: int, rules: Rules) -> int:
     """Tax on a payout of a tax-deferred policy (td.tax.out), half up to fen."""
+    not_negative(payout_fen=payout_fen)
     return half_up(payout_fen * rules.rate("td.tax.out").value)

@@ -97,10 +97,14 @@ def _must_be_without_row(from_product: str, to_product: str, rules: Rules) -> No
     of_all_times = moves(from_product, to_product)
     if of_all_times:
         first = min(of_all_times, key=lambda row: row.valid_from or date.min)
-        sentence = f"no row of this rule is in force on {rules.on}; choose a date from {first.valid_from} on"
+        sentence = f"no row of this rule is in force on {_as_known(rules)}; choose a date from {first.valid_from} on"
         detail = {"on": rules.on.isoformat(), "from_product": from_product, "to_product": to_product}
         raise RuleRefused(first.id, "rule_not_in_force", sentence, detail)
     rules.provision("mv.default")
+
+
+def _as_known(rules: Rules) -> str:
+    return f"{rules.on}" if rules.known_on is None else f"{rules.on}, as known on {rules.known_on}"
 
 
 def _must_be_in_force(product: str, case: str, rules: Rules) -> None:
@@ -108,7 +112,7 @@ def _must_be_in_force(product: str, case: str, rules: Rules) -> None:
     of_all_times = condition(product, case)
     if of_all_times and rules.condition(product, case) is None:
         first = of_all_times[0]
-        sentence = f"this case is not in force on {rules.on}; choose a date from {first.valid_from} on"
+        sentence = f"this case is not in force on {_as_known(rules)}; choose a date from {first.valid_from} on"
         raise RuleRefused(first.id, "rule_not_in_force", sentence, {"on": rules.on.isoformat(), "product": product})
 
 

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from ledger.domain.calculators.amounts import not_negative
 from ledger.domain.calculators.income_tax import MONTHS_OF_YEAR, Class, tax_fen
 from ledger.domain.calculators.rounding import half_up
 from ledger.domain.rules import Condition, RuleRefused, Rules
@@ -64,6 +65,7 @@ class Hardship(Struct, frozen=True):
 
 def contribution_room_fen(paid_fen: int, rules: Rules) -> int:
     """What may still be paid in the calendar year (pp.cap.year), with `paid_fen` paid so far. No carry-over."""
+    not_negative(paid_fen=paid_fen)
     return max(0, rules.limit("pp.cap.year").value - paid_fen)
 
 
@@ -79,11 +81,13 @@ def payment_allowed(payment_fen: int, paid_fen: int, rules: Rules) -> int:
 
 def exit_tax_fen(payout_fen: int, rules: Rules) -> int:
     """Tax on a payout (pp.tax.out): 3 % of all of it, apart from other income, half up to fen."""
+    not_negative(payout_fen=payout_fen)
     return half_up(payout_fen * rules.rate("pp.tax.out").value)
 
 
 def death_tax_fen(payout_fen: int, benefit: DeathBenefit, rules: Rules) -> int:
     """Tax on what heirs receive (pp.death.tax), by kind of benefit; open in law."""
+    not_negative(payout_fen=payout_fen)
     return half_up(payout_fen * rules.terms("pp.death.tax", benefit).exact("rate"))
 
 
@@ -110,6 +114,7 @@ def saving(paid_fen: int, taxable_before_fen: int, kind: Class, rules: Rules) ->
 
 def grown_fen(yearly_fen: int, years: int, yearly_return: Fraction) -> int:
     """What equal payments at the start of each year grow to; rounded half up once, at the end."""
+    not_negative(yearly_fen=yearly_fen, years=years)
     grown = Fraction(0)
     for _ in range(years):
         grown = (grown + yearly_fen) * (1 + yearly_return)
@@ -122,6 +127,7 @@ def _by_length(balance_fen: int, months: Fraction | int, rules: Rules) -> tuple[
     Each payment is what is due up to its month, rounded half up, less what was paid before: so it is
     within one fen of the exact amount, and the sum is the balance.
     """
+    not_negative(balance_fen=balance_fen)
     count = -(-Fraction(months) // 1)
     most = rules.limit("pp.out.max_payments").value
     if not 0 < count <= most:
@@ -144,6 +150,7 @@ def payouts_by_months(balance_fen: int, months: int, rules: Rules) -> tuple[int,
 
 def payouts_by_amount(balance_fen: int, amount_fen: int, rules: Rules) -> tuple[int, ...]:
     """Monthly payments of a chosen amount; the last is the rest."""
+    not_negative(balance_fen=balance_fen)
     rules.terms("pp.out.method")
     most = rules.limit("pp.out.max_payments").value
     if amount_fen <= 0 or -(-balance_fen // amount_fen) > most:
@@ -165,6 +172,7 @@ def payouts_in_parts(balance_fen: int, parts_fen: Sequence[int], rules: Rules) -
 
 def payout_lump(balance_fen: int, rules: Rules) -> tuple[int, ...]:
     """All at once."""
+    not_negative(balance_fen=balance_fen)
     rules.terms("pp.out.method")
     return (balance_fen,) if balance_fen else ()
 
@@ -213,8 +221,10 @@ def medical_hardship(costs: Collection[MedicalCost], disposable_income_fen: int,
     """
     condition = _condition("PP_W4_MEDICAL", rules)
     since = months_before(rules.on, rules.terms("pp.w4.medical").whole("within_months"))
+    not_negative(disposable_income_fen=disposable_income_fen)
     by_person: dict[tuple[Kin, int], int] = {}
     for cost in costs:
+        not_negative(amount_fen=cost.amount_fen)
         if since <= cost.day < rules.on:
             person = (cost.person, cost.child)
             by_person[person] = by_person.get(person, 0) + cost.amount_fen

@@ -6,8 +6,8 @@
 4. Every row that was given out is among `cited`, once, in the order of first use.
 """
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final, Literal, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ledger.domain.rules.book import BOOK, Rulebook, joins
 from ledger.domain.rules.rows import (
+    AREA,
     COUNTRY,
     Brackets,
     Choice,
@@ -36,6 +37,7 @@ Row = TypeVar("Row", bound=Dated)
 Use = tuple[str, str | None, str, date | None, bool]
 Reason = Literal["rule_not_in_force", "condition_not_met"]
 PROVINCE: Final = len("CN-11")
+_AREA: Final = re.compile(AREA, re.ASCII)
 
 
 def _case(row: Dated) -> str | None:
@@ -80,7 +82,9 @@ class Rules:
     """The rules on a date, in an area, as known on a day (None: as known now). Not shared between threads."""
 
     def __init__(self, on: date, area: str = COUNTRY, known_on: date | None = None, *, book: Rulebook = BOOK) -> None:
-        """Consult the packaged rules, or a rulebook that was checked."""
+        """Consult the packaged rules, or a rulebook that was checked. Raises ValueError for what is no area."""
+        if not _AREA.fullmatch(area):
+            raise ValueError(f"{area!a} is no area; write CN, CN-11 or CN-4403")
         self.on = on
         self.area = area
         self.known_on = known_on
@@ -172,7 +176,8 @@ class Rules:
         detail = {"on": self.on.isoformat(), "area": self.area}
         if self.known_on is not None:
             detail["known_on"] = self.known_on.isoformat()
-        sentence = f"no row of this rule is in force on {self.on} in {self.area}; choose another date or area"
+        known = "" if self.known_on is None else f", as known on {self.known_on}"
+        sentence = f"no row of this rule is in force on {self.on} in {self.area}{known}; choose another date or area"
         return RuleRefused(rule_id, "rule_not_in_force", sentence, detail)
 
     def _timelines(self, kind: type[Kind], rule_id: str, case: str | None) -> Iterator[tuple[Kind, ...]]:
@@ -191,7 +196,7 @@ class Rules:
                 continue
             successor = next((later for later in rows if joins(row, later)), None)
             if successor is not None and not successor.known(self.known_on):
-                row = replace(row, valid_to=None)  # noqa: PLW2901 - the row as it was known
+                row = row.without_end()  # noqa: PLW2901 - the row as it was known
             known.append(row)
         return known
 

@@ -1,5 +1,6 @@
 """The shapes of rule rows: what each kind of rule says, since when, and on whose word."""
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
@@ -7,7 +8,7 @@ from datetime import date
 from fractions import Fraction
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -112,6 +113,12 @@ class Dated:
     def known(self, on: date) -> bool:
         """Whether the row was known on that day: from `known_from`, or else from when it holds."""
         return (self.known_from or self.valid_from or date.min) <= on
+
+    def without_end(self) -> Self:
+        """The row as it was before its end was known: a copy, since its values were read from text once and for all."""
+        row = copy.copy(self)
+        object.__setattr__(row, "valid_to", None)
+        return row
 
 
 @dataclass(frozen=True, config=STRICT)

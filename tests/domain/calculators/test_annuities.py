@@ -419,6 +419,33 @@ class TestPoliciesOfInsurers:
         assert [cited.confidence for cited in (*old.cited, *new.cited)] == ["C", "B"]
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: contribution_caps(-1, r),
+        lambda r: contributions_allowed(Contribution(employee_fen=-500, employer_fen=8), 100, r),
+        lambda r: enterprise_contribution(100, Fraction(-1, 20), Fraction(1, 10), r),
+        lambda r: occupational_contribution(-1, r),
+        lambda r: credit_allowed(-1, 1, 1, r),
+        lambda r: highest_credit_fen(-1, 1, r),
+        lambda r: employee_deduction(-1, 1, 1, r),
+        lambda r: employer_excess_fen(-5, -10, r),
+        lambda r: vested(-1, 0, TestVesting.PLAN, r),
+        lambda r: vested(1, -1, TestVesting.PLAN, r),
+        lambda r: own_part_fen(-1, r),
+        lambda r: fee_caps(-1, r),
+        lambda r: corporate_deduction_fen(-1, 1, r),
+        lambda r: surrender_cap_fen(1, -1, 0, r),
+        lambda r: tax_deferred_cap_fen(-1, "month", r),
+        lambda r: tax_deferred_payout_tax_fen(-1, r),
+    ],
+)
+def test_amounts_below_zero_are_wrong_usage(ask: Callable[[Rules], object]) -> None:
+    """An employee's part below zero would hide an employer's part above both caps."""
+    with pytest.raises(ValueError, match="zero or more"):
+        ask(today())
+
+
 def test_fee_caps_and_that_they_are_not_confirmed() -> None:
     rules = today()
     caps = fee_caps(fen("1,000,000"), rules)

@@ -65,6 +65,8 @@ class TestBase:
     def test_negative_wage_is_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="zero or more"):
             base(-1, Rules(JULY, SHANGHAI))
+        with pytest.raises(ValueError, match="zero or more"):
+            on_base(-1, Rules(JULY, SHANGHAI))
 
     @given(st.integers(0, 10**8), st.integers(0, 10**8))
     @settings(max_examples=scaled(500), deadline=None)

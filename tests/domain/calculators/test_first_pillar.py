@@ -3,6 +3,7 @@
 from datetime import date
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,41 @@ def test_months_before_the_account_without_a_local_row_are_told_and_not_made_up(
     assert (found.transition_fen, found.open_parts) == (0, ("fp.transition",))
 
 
+def test_months_that_the_local_rule_cannot_place_are_told() -> None:
+    """Invariant 3: Beijing asks for deemed months and those of 1992-10 to 1998-06, and not for those before the account."""
+    record = Record(
+        birth="1965-01",
+        base_fen=fen("8,000"),
+        index=Fraction(1),
+        months=200,
+        account_fen=0,
+        age_months=721,
+        pre_account_months=100,
+    )
+    found = benefit(record, Rules(TODAY, "CN-11"))
+    assert (found.transition_fen, found.open_parts) == (0, ("fp.transition",))
+    assert benefit(record, Rules(TODAY, "CN-5101")).transition_fen > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"months": -12},
+        {"index": Fraction(-1)},
+        {"base_fen": -1},
+        {"account_fen": -1},
+        {"deemed_months": -1},
+        {"deemed_months": 101, "actual_months_1992_10_to_1998_06": 100},
+        {"pre_account_months": 201},
+    ],
+)
+def test_a_record_that_contradicts_itself_is_wrong_usage(wrong: dict[str, Any]) -> None:
+    right: dict[str, Any] = {"base_fen": 1, "index": Fraction(1), "months": 200, "account_fen": 0}
+    record = Record(birth="1965-01", age_months=721, **right | wrong)
+    with pytest.raises(ValueError, match=r"zero or more|give all that count"):
+        benefit(record, Rules(TODAY))
+
+
 def test_the_account_at_sixty() -> None:
     """72,000 / 139 = 517.99 (printed)."""
     assert account_fen(fen("72,000"), 720, Rules(TODAY)) == fen("517.99")
@@ -173,7 +209,8 @@ class TestBookRate:
         """RULES.md section 12, point 7: with the other value, what is paid earns 11/24 of the rate in its own year."""
         rules = Rules(TODAY)
         assert grown_account_fen(0, {2024: fen("24,000")}, 2024, 2024, rules) == fen("24,000")
-        assert {each.rule for each in rules.cited if each.uncertain} == {"fp.book_rate", "fp.book_rate.method"}
+        marked = {each.rule for each in rules.cited if each.confidence == "C" and each.uncertain}
+        assert marked == {"fp.book_rate", "fp.book_rate.method", "fp.book_rate.interest"}
         tables = packaged_tables()
         row = next(row for row in tables["choice"] if row["id"] == "fp.book_rate.method")
         row["value"] = "by_months"

@@ -305,6 +305,13 @@ class TestBonus:
         found = bonus_ways(YearIncome(wages_fen=fen(wages)), fen("36,000"), today())
         assert (found.apart_fen, found.together_fen) == (fen(apart), fen(together))
 
+    def test_how_it_is_computed_is_marked(self) -> None:
+        """RULES.md says that it may be taxed apart, and not how."""
+        rules = today()
+        bonus_tax(fen("36,000"), rules)
+        cited = {each.rule: (each.confidence, bool(each.uncertain)) for each in rules.cited}
+        assert (cited["iit.bonus"], cited["iit.bonus.method"]) == (("B", False), ("C", True))
+
     def test_ends_with_2027(self) -> None:
         bonus_tax(fen("36,000"), Rules(date(2027, 12, 31)))
         with pytest.raises(RuleRefused) as refused:

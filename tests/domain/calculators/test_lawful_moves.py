@@ -130,7 +130,9 @@ class TestNearestLawfulWay:
         assert not any("DEATH" in case for case in judged(OA, PP, "x").alternative[0].reasons)
         assert judged(OA, PERSON, "OA_DEATH_IN_SERVICE").lawful
 
-    @pytest.mark.parametrize("to_product", [EA, OA, RA, GP, PP, CP, "pension_product"])
+    @pytest.mark.parametrize(
+        "to_product", [EA, OA, RA, GP, PP, CP, "pension_product", "listed_product", "outside_product"]
+    )
     def test_the_first_pillar_moves_nowhere_and_is_not_drawn_early(self, to_product: str) -> None:
         """SIL article 14."""
         found = judged("first_pillar", to_product, "job_change")
@@ -184,6 +186,11 @@ class TestTime:
         assert judged(PP, PERSON, "PP_W4_MEDICAL", date(2025, 9, 1)).lawful
         before = judged(PP, CP, "x", date(2025, 8, 31)).alternative[0]
         assert before.reasons == ("PP_W1_AGE", "PP_W2_DISABLED", "PP_W3_EMIGRATED")
+
+    def test_as_known_before_the_announcement_the_refusal_says_so(self) -> None:
+        rules = Rules(TODAY, known_on=date(2024, 12, 11))
+        with pytest.raises(RuleRefused, match=r"2026-11-22, as known on 2024-12-11"):
+            judge(PP, PERSON, "PP_W4_MEDICAL", rules)
 
     def test_without_personal_pensions_there_was_nothing_to_pay_into(self) -> None:
         """In 2019 the money stayed."""

@@ -191,7 +191,7 @@ class TestForeignPermanentResidence:
     def test_the_inner_layout_is_marked_as_uncertain(self) -> None:
         rules = today()
         foreign_pr(self.CARD, rules)
-        assert {each.rule for each in rules.cited if each.uncertain} == {"id.foreign_pr.layout"}
+        assert {each.rule for each in rules.cited if each.uncertain} == {"id.foreign_pr.layout", "id.area"}
 
 
 class TestShapesAlone:

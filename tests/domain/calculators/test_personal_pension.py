@@ -250,6 +250,28 @@ class TestPayouts:
         assert rules.cited[0].uncertain is not None
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda rules: payment_allowed(FULL + 1, -1, rules),
+        lambda rules: contribution_room_fen(-1, rules),
+        lambda rules: exit_tax_fen(-1, rules),
+        lambda rules: death_tax_fen(-1, "balance", rules),
+        lambda rules: payouts_by_amount(-5, 100, rules),
+        lambda rules: payouts_by_months(-5, 3, rules),
+        lambda rules: payout_lump(-5, rules),
+        lambda rules: saving(100, -1, "comprehensive", rules),
+        lambda rules: medical_hardship([MedicalCost(date(2026, 11, 1), "own", -1)], 100, rules),
+        lambda rules: medical_hardship([], -1, rules),
+        lambda _: grown_fen(100, -1, Fraction(0)),
+    ],
+)
+def test_amounts_below_zero_are_wrong_usage(ask: Callable[[Rules], object]) -> None:
+    """A year's payments below zero would make room above the cap, and a balance below zero pay out."""
+    with pytest.raises(ValueError, match="zero or more"):
+        ask(today())
+
+
 def own(yuan: str, day: date = date(2025, 8, 1)) -> MedicalCost:
     return MedicalCost(day, "own", fen(yuan))
 

@@ -128,6 +128,16 @@ class TestFlexibleWindow:
         found = flexible_window("1964-11", "M", Rules(TODAY))
         assert (found.is_flexible, found.earliest_month, found.latest_month) == (False, "2024-11", "2024-11")
 
+    def test_as_known_before_the_reform_there_is_one_month_and_fifteen_years(self) -> None:
+        """known_on: the rows of before, with their ends not yet known; and the minimum of then is marked."""
+        rules = Rules(date(2020, 1, 1), known_on=date(2020, 1, 1))
+        found = flexible_window("1971-07", "M", rules)
+        assert (found.earliest_month, found.latest_month, found.is_flexible) == ("2031-07", "2031-07", False)
+        assert found.earliest_minimum_months == months(15)
+        assert [(each.confidence, bool(each.uncertain)) for each in rules.cited if each.rule == "ret.min_years"] == [
+            ("C", True)
+        ]
+
     def test_nobody_retires_early_before_the_rule_began(self) -> None:
         """Three years before 2025-02 the window did not exist."""
         assert flexible_window("1975-01", "F50", Rules(TODAY)).earliest_month == "2025-01"
