@@ -24,7 +24,7 @@ import pytest
 from replay import check_bundle
 from replay.bundle import Asked, Person, Range, Whole
 from tests.bundles import exported, fill, framed, frames, packed, unpacked
-from tests.scale import scaled
+from tests.scale import SOAKS, scaled
 from tests.sealing import KEY, ORIGIN, OTHER_KEY, auditor_url, seal
 
 if TYPE_CHECKING:
@@ -311,4 +311,5 @@ def test_no_changed_bundle_is_accepted(bundles: Bundles, kind: str, monkeypatch:
             assert found == good
     # The mutants come as far as they can, each to another guard.
     assert {reason for reason in EVERY_KIND if not any(found.startswith(reason) for found in reasons)} == set()
-    assert len(reasons) > 30, reasons
+    # A tenth of the mutants meets a few guards less.
+    assert len(reasons) > (30 if SOAKS else 25), reasons
