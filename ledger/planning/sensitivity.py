@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 from msgspec import Struct
+from pydantic import ValidationError
 
 from ledger.domain.rules import RuleRefused
 from ledger.planning.answers import AnswerRefused, BreakInWork, LumpNeed, Payouts
@@ -35,6 +36,10 @@ MAX_PLANS: Final = 40
 
 Outcome = Literal["first_income", "lasting"]
 Kind = Literal["lever", "assumption"]
+
+
+# A step further, and the lever or assumption would leave the range that a question may have.
+OUT_OF_RANGE: Final = "out_of_range"
 
 
 class NotPossible(ValueError):
@@ -228,9 +233,13 @@ assert 2 * len(MOVED) + 1 <= MAX_PLANS, "invariant 3"
 def _step(question: Question, before: Plan, moved: _Moved, direction: int, values: tuple[int, int]) -> Step:
     name = moved.up if direction > 0 else moved.down
     try:
-        after = moved.move(question, before, direction).plan()
+        asked = moved.move(question, before, direction)
     except NotPossible as reason:
         return Step(name, None, None, reason.code)
+    except ValidationError:
+        return Step(name, None, None, OUT_OF_RANGE)
+    try:
+        after = asked.plan()
     except RuleRefused as refused:
         return Step(name, None, None, refused.rule, refused.sentence)
     except AnswerRefused as refused:

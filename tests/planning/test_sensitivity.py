@@ -125,6 +125,17 @@ def test_what_is_not_possible_says_why() -> None:
     assert row(bare, "contribute_until").up.refused == "ret.short"
 
 
+@pytest.mark.parametrize(
+    ("code", "levers"),
+    [("return_shift", {"return_shift": "0.05"}), ("saving_monthly_fen", {"saving_monthly_fen": 10**8})],
+)
+def test_a_step_out_of_range_is_a_row_that_says_so(code: str, levers: dict[str, Any]) -> None:
+    """A lever at the end of its range has no step further; the other direction is planned."""
+    row = next(row for row in tornado(question(**levers), "lasting").rows if row.code == code)
+    assert row.up.refused == "out_of_range"
+    assert row.down.refused is None
+
+
 def test_of_who_has_retired_neither_age_nor_contributions_move() -> None:
     said = retired(birth="1960-01")
     found = tornado(question(said), "lasting")
