@@ -28,7 +28,7 @@ def half_up(amount: int, of: int, divisor: int) -> int:
     return (2 * amount * of + divisor) // (2 * divisor)
 
 
-class _Course(Struct):
+class Course(Struct):
     """A pot on its way: its balance, and the flows so far.
 
     `accrued`: openings since the last yearly credit. `carry`: the part of a fen, of PARTS (yearly: of 12 PARTS), that the
@@ -43,12 +43,13 @@ class _Course(Struct):
     carry: int = HALF
 
 
-def _begun(pot: Pot) -> _Course:
+def begun(pot: Pot) -> Course:
+    """A pot before its first month."""
     half = HALF if pot.credited == "monthly" else HALF * YEAR
-    return _Course(pot.opening_fen, [], [], [], carry=half)
+    return Course(pot.opening_fen, [], [], [], carry=half)
 
 
-def _gather_monthly(course: _Course, pot: Pot, inflows: list[int]) -> None:
+def _gather_monthly(course: Course, pot: Pot, inflows: list[int]) -> None:
     """Months of returns and inflows, with returns that compound by the month."""
     balance, rate, fee_rate = course.balance, pot.monthly_return, pot.monthly_fee
     returns, fees, carry = course.returns, course.fees, course.carry
@@ -62,7 +63,7 @@ def _gather_monthly(course: _Course, pot: Pot, inflows: list[int]) -> None:
     course.balance, course.carry = balance, carry
 
 
-def _credit(course: _Course, pot: Pot, t: int, month: list[int]) -> tuple[int, int]:
+def credit(course: Course, pot: Pot, t: int, month: list[int]) -> tuple[int, int]:
     """This month's return and fee of one pot, by either way of crediting; the course takes note of what accrued."""
     balance = course.balance
     if pot.credited == "monthly":
@@ -78,13 +79,13 @@ def _credit(course: _Course, pot: Pot, t: int, month: list[int]) -> tuple[int, i
     return earned, ((balance + earned) * pot.monthly_fee + HALF) // PARTS
 
 
-def _gather(course: _Course, pot: Pot, inflows: list[int], t: int, month: list[int]) -> None:
+def _gather(course: Course, pot: Pot, inflows: list[int], t: int, month: list[int]) -> None:
     """Months of returns and inflows from month t on."""
     if pot.credited == "monthly":
         _gather_monthly(course, pot, inflows)
         return
     for inflow in inflows:
-        earned, fee = _credit(course, pot, t, month)
+        earned, fee = credit(course, pot, t, month)
         course.balance += earned - fee + inflow
         course.returns.append(earned)
         course.fees.append(fee)
@@ -100,11 +101,11 @@ def _due(payout: Payout, balance: int, t: int, instalment: int) -> int:
     return min(balance, instalment)
 
 
-def _pay_out(course: _Course, pot: Pot, payout: Payout, months: int, month: list[int]) -> None:
+def _pay_out(course: Course, pot: Pot, payout: Payout, months: int, month: list[int]) -> None:
     """The months of payout, until the pot is empty or the plan ends."""
     instalment = 0
     for t in range(payout.start, months):
-        earned, fee = _credit(course, pot, t, month)
+        earned, fee = credit(course, pot, t, month)
         balance = course.balance + earned - fee
         if t == payout.start:
             instalment = _instalment(payout, balance)
@@ -132,7 +133,7 @@ def _padded(values: list[int], before: int, months: int) -> Whole:
     return padded
 
 
-def _flows(pot: Pot, course: _Course, contributions: Whole, transfers: Whole, paid_from: int) -> PotFlows:
+def _flows(pot: Pot, course: Course, contributions: Whole, transfers: Whole, paid_from: int) -> PotFlows:
     months = len(contributions)
     returns, fees = _padded(course.returns, 0, months), _padded(course.fees, 0, months)
     payouts = _padded(course.payouts, paid_from, months)
@@ -171,7 +172,7 @@ def _payout_tax(pot: Pot, payouts: Whole) -> Whole:
 def _run_pot(outlook: Outlook, index: int, transfers: Whole, month: list[int]) -> PotFlows:
     """One pot of the second or third pillar; its row of `transfers` has what came, and what it gives is entered there."""
     pot, months = outlook.pots[index], outlook.months
-    course = _begun(pot)
+    course = begun(pot)
     contributions = outlook.contributions_fen[index]
     inflows: list[int] = (contributions + transfers[index]).tolist()
     t = 0
@@ -200,7 +201,7 @@ def _run_first_pillar(outlook: Outlook, month: list[int]) -> tuple[PotFlows, Who
     """The personal account, and the pension: what the account pays of it is its payouts."""
     pot, pension, months = outlook.pots[0], outlook.pension, outlook.months
     contributions = outlook.contributions_fen[0]
-    course = _begun(pot)
+    course = begun(pot)
     _gather(course, pot, contributions[: pension.start].tolist(), 0, month)
     from_account = half_up(course.balance, pension.divisor_of, pension.divisor)
     indices = outlook.pension_index.tolist()
@@ -209,7 +210,7 @@ def _run_first_pillar(outlook: Outlook, month: list[int]) -> tuple[PotFlows, Who
     for t in range(pension.start, months):
         if course.balance == 0:
             break
-        earned, fee = _credit(course, pot, t, month)
+        earned, fee = credit(course, pot, t, month)
         paid = min(course.balance + earned - fee, (from_account * indices[t] + HALF) // PARTS)
         course.balance += earned - fee - paid
         course.returns.append(earned)
@@ -237,7 +238,7 @@ def wage_tax(outlook: Outlook, paid_as_wages_fen: Whole) -> Whole:
 def _run_savings(outlook: Outlook, purse: Household, month: list[int]) -> PotFlows:
     """Step 8 of the month; fills deposits, draws, consumption and shortfall of the purse."""
     pot, months = outlook.pots[-1], outlook.months
-    course = _begun(pot)
+    course = begun(pot)
     # From retirement on the whole surplus is put aside.
     aside = outlook.saving_fen.copy()
     aside[outlook.first_retired :] = OPEN_END
@@ -256,7 +257,7 @@ def _run_savings(outlook: Outlook, purse: Household, month: list[int]) -> PotFlo
             fee = ((balance + earned) * fee_rate + HALF) // PARTS
         else:
             course.balance = balance
-            earned, fee = _credit(course, pot, t, month)
+            earned, fee = credit(course, pot, t, month)
         balance += earned - fee + put
         drawn = take if take < balance else balance  # noqa: FURB136 - `min` is a call, seven hundred times
         balance -= drawn

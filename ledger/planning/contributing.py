@@ -126,7 +126,8 @@ def _personal_pension(asked: Asked, retirement: int) -> Whole:
     _personal_pension_allowed(asked, retirement)
     last = retirement if levers.contribute_until is None else min(retirement, axis.index(levers.contribute_until))
     this_year = max(0, levers.pp_yearly_fen - asked.used_this_year_fen)
-    for year in range(axis.years):
+    # Who has ended all payments before the plan begins pays nothing in its first year either.
+    for year in range(axis.years if last >= 0 else 0):
         january = year * YEAR - axis.lead
         if january > last:
             break

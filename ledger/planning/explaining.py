@@ -22,6 +22,7 @@ CASES: Final[Mapping[str, frozenset[str]]] = {
     "lifetime": SIGNS,
     "taxes": SIGNS,
     "returns": SIGNS,
+    "spend": SIGNS,
     "choice": frozenset(SOLVE_LEVERS),
     "most": frozenset(SOLVE_LEVERS),
     "aim": frozenset(("first_income", "lasting")),
@@ -39,15 +40,18 @@ def _sign(difference_fen: int) -> Sign:
 class PlanResult(Result, frozen=True, kw_only=True):
     """A plan. `retired`: she is so already; `gap_today_fen`: what lacks on average in the months that lack any.
 
-    `need_today_fen` is 0 where she did not say it; `share_of_wage_bp`: the first income over the last net wage.
+    `need_today_fen` is 0 where she did not say it; `share_of_wage_bp`: the first income over the last net wage. `otherwise`:
+    what falls short is not, or not alone, what she needs a month in retirement, but a sum needed at once, or a break.
     """
 
     SAYS: ClassVar[dict[str, str]] = {
         "years_missing": "retirement_age_months missing_months income_today_fen",
         "retired_short": "income_today_fen need_today_fen short_age_months gap_today_fen",
+        "retired_short_otherwise": "income_today_fen short_age_months gap_today_fen",
         "retired_covered": "income_today_fen need_today_fen",
         "retired_untold": "income_today_fen",
         "short": "retirement_age_months income_today_fen need_today_fen short_age_months gap_today_fen",
+        "short_otherwise": "retirement_age_months income_today_fen short_age_months gap_today_fen",
         "covered": "retirement_age_months income_today_fen need_today_fen",
         "compared": "retirement_age_months income_today_fen share_of_wage_bp",
         "untold": "retirement_age_months income_today_fen",
@@ -68,7 +72,8 @@ class PlanResult(Result, frozen=True, kw_only=True):
             return "years_missing"
         before = "retired_" if self.retired else ""
         if self.short_age_months is not None:
-            return f"{before}short"
+            in_work = not self.retired and self.short_age_months <= self.retirement_age_months
+            return f"{before}short" if self.need_today_fen and not in_work else f"{before}short_otherwise"
         if self.need_today_fen:
             return f"{before}covered"
         return "compared" if self.share_of_wage_bp is not None and not self.retired else f"{before}untold"
@@ -116,11 +121,13 @@ class UncertaintyResult(Result, frozen=True, kw_only=True):
 class WhatIfResult(Result, frozen=True, kw_only=True):
     """One scenario against the first: a month after retirement, up to the age of 100, and what is taxes and returns.
 
-    `taxes_part_today_fen` above zero: taxes take less.
+    `taxes_part_today_fen` above zero: taxes take less. `lasting_more_today_fen`: what she can spend a month with what she has
+    saved; it is told where only her own savings differ, of which nothing is income.
     """
 
     SAYS: ClassVar[dict[str, str]] = {
         "same": "base_label other_label",
+        "put_by": "base_label other_label lasting_more_today_fen",
         **dict.fromkeys(
             ("better", "worse", "mixed"),
             "base_label other_label income_more_today_fen lifetime_more_today_fen taxes_part_today_fen"
@@ -134,11 +141,13 @@ class WhatIfResult(Result, frozen=True, kw_only=True):
     lifetime_more_today_fen: int
     taxes_part_today_fen: int
     returns_part_today_fen: int
+    lasting_more_today_fen: int = 0
 
     @property
     def variant(self) -> str:
-        if set(self.cases.values()) == {"same"}:
-            return "same"
+        differ = {group for group, sign in self.cases.items() if sign != "same"}
+        if differ <= {"spend"}:
+            return "put_by" if differ else "same"
         told = {self.cases["income"], self.cases["lifetime"]}
         if "less" not in told:
             return "better"
@@ -151,6 +160,7 @@ class WhatIfResult(Result, frozen=True, kw_only=True):
             "lifetime": _sign(self.lifetime_more_today_fen),
             "taxes": _sign(self.taxes_part_today_fen),
             "returns": _sign(self.returns_part_today_fen),
+            "spend": _sign(self.lasting_more_today_fen),
         }
 
 
@@ -188,8 +198,10 @@ class SolveResult(Result, frozen=True, kw_only=True):
 
     SAYS: ClassVar[dict[str, str]] = {
         "reached": "target_today_fen choice_fen choice_bp choice_age_months",
+        "reached_without": "target_today_fen income_today_fen",
         "already": "target_today_fen income_today_fen",
         "out_of_reach": "target_today_fen income_today_fen choice_fen choice_bp choice_age_months",
+        "no_help": "target_today_fen income_today_fen",
     }
 
     lever: SolveLever
@@ -204,9 +216,12 @@ class SolveResult(Result, frozen=True, kw_only=True):
 
     @property
     def variant(self) -> str:
+        if self.already:
+            return "already"
+        nothing = 0 in (self.choice_fen, self.choice_bp)
         if not self.reached:
-            return "out_of_reach"
-        return "already" if self.already else "reached"
+            return "no_help" if nothing else "out_of_reach"
+        return "reached_without" if nothing else "reached"
 
     @property
     def cases(self) -> Mapping[str, str]:
@@ -223,6 +238,7 @@ class AllocationResult(Result, frozen=True, kw_only=True):
     SAYS: ClassVar[dict[str, str]] = {
         "worth": "amount_fen pension_fen tax_saved_fen rest_fen gain_fen",
         "worth_all": "pension_fen tax_saved_fen gain_fen",
+        "untaxed": "amount_fen pension_fen gain_fen",
         "costs": "amount_fen pension_tried_fen pension_cost_fen best_name",
         "keep": "amount_fen kept_fen",
         "plain": "amount_fen best_name best_fen gain_fen",
@@ -245,6 +261,8 @@ class AllocationResult(Result, frozen=True, kw_only=True):
 
     @property
     def variant(self) -> str:
+        if self.pension_fen and self.tax_saved_fen < HALF_YUAN_FEN:
+            return "untaxed"
         if self.pension_fen:
             return "worth" if self.rest_fen else "worth_all"
         if self.best_name is None:

@@ -1,7 +1,9 @@
 """What it takes to reach a monthly income of today's money: how much saving, which saving rate, or which retirement age.
 
 Amounts are whole steps of a ladder. Along saving the income does not fall, so bisection finds the first step that reaches
-the goal; along retirement ages it may (minimum years, payout months, needs), so all lawful months are tried in order.
+the goal. It may fall along retirement ages (minimum years, payout months, needs), and what can be spent up to 100 along the
+personal pension (a payment that the month's income does not cover draws savings, and 3 % are taken of it): there all lawful
+months and all steps are tried in order.
 
 1. The answer reaches the goal, and one step less does not.
 2. What no step reaches is an answer too: the most that can be had, and the least that has it.
@@ -28,7 +30,7 @@ PENSION_STEP_FEN: Final = 100 * YUAN
 SAVING_STEP_FEN: Final = 10 * YUAN
 RATE_STEP_BP: Final = 10
 WHOLE_BP: Final = 10**4
-MAX_PLANS: Final = 100
+MAX_PLANS: Final = 125
 
 Aim = Literal["first_income", "lasting"]
 
@@ -72,8 +74,10 @@ def income_today_fen(found: Plan, aim: Aim) -> int:
 class _Ladder:
     """The candidates of a lever, each planned once."""
 
-    def __init__(self, size: int, ask: Callable[[int], Question], aim: Aim) -> None:
+    def __init__(self, size: int, ask: Callable[[int], Question], aim: Aim, *, rises: bool) -> None:
+        """`rises`: along it the income never falls."""
         self.size = size
+        self.rises = rises
         self.ask = ask
         self.aim = aim
         self.plans: dict[int, Plan] = {}
@@ -88,7 +92,15 @@ class _Ladder:
 
     def first(self, target_fen: int) -> int:
         """The first place that reaches it; `size` if none does."""
+        if not self.rises:
+            return next((place for place in range(self.size) if self.income(place) >= target_fen), self.size)
         return bisect_left(range(self.size), True, key=lambda place: self.income(place) >= target_fen)
+
+    def most(self) -> int:
+        """The first place that brings the most."""
+        if self.rises:
+            return self.first(self.income(self.size - 1))
+        return self.first(max(self.income(place) for place in range(self.size)))
 
 
 def _amounts(
@@ -121,11 +133,11 @@ def _amounts(
 
 def _by_amount(question: Question, lever: SolveLever, aim: Aim, target_fen: int, asked: Plan) -> Solved:
     size, ask, told = _amounts(question, lever)
-    ladder = _Ladder(size, ask, aim)
+    ladder = _Ladder(size, ask, aim, rises=lever != "personal_pension" or aim == "first_income")
     found = ladder.first(target_fen)
     reached = found < size
     # Where more saving brings no more (she cannot save more than she has left), the least that brings the most is told.
-    most = ladder.first(ladder.income(size - 1))
+    most = ladder.most()
     place = found if reached else most
     as_asked = income_today_fen(asked, aim)
     return Solved(

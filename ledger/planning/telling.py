@@ -90,6 +90,7 @@ def of_comparison(found: Comparison) -> tuple[Texts, ...]:
                 lifetime_more_today_fen=each.parted["lifetime_income_today_fen"].total,
                 taxes_part_today_fen=each.parted["lifetime_income_today_fen"].of_taxes,
                 returns_part_today_fen=each.parted["lifetime_income_today_fen"].of_returns,
+                lasting_more_today_fen=each.parted["lasting_today_fen"].total,
             )
         )
         for each in found.differences
@@ -164,14 +165,19 @@ def of_tax(income: TaxOfIncome, pension: TaxOfPension | None) -> Texts:
 def of_retirement(
     by_law: Retirement, window: FlexibleWindow, *, this_month: str, missing_months: int, early_allowed: bool
 ) -> Texts:
-    """When she retires. `missing_months`: at the statutory month; `early_allowed`: she has the years to go earlier."""
-    earlier = early_allowed and window.earliest_month < by_law.month
+    """When she retires. `missing_months`: at the statutory month; `early_allowed`: she has the years to go earlier.
+
+    Nobody retires in a month that is over: the earliest age told is not below that of this month.
+    """
+    earliest = max(window.earliest_month, this_month)
+    earlier = early_allowed and earliest < by_law.month
+    gone = ordinal(earliest) - ordinal(window.earliest_month)
     return explain(
         RetirementResult(
             retirement_age_months=by_law.age_months,
             retirement_month=by_law.month,
             latest_age_months=window.latest_age_months if window.is_flexible else None,
-            earliest_age_months=window.earliest_age_months if earlier else None,
+            earliest_age_months=window.earliest_age_months + gone if earlier else None,
             missing_months=missing_months,
             reached=by_law.month <= this_month,
         )

@@ -12,6 +12,10 @@ GOLDEN: Final = {
         "您现在每月到手大约8,234元（按今天的物价算）。照每月要花1万元算，从75岁起会有钱不够的月份，那些月份平均每月差1,235元。",
         "You have about 8,234 yuan a month to live on, in today's prices. If you need 10,000 yuan a month, there will be months from the age of 75 on when money runs short, by 1,235 yuan on average.",
     ),
+    "plan.retired_short_otherwise": (
+        "您现在每月到手大约8,234元（按今天的物价算）。不过照现在的打算，从75岁起会有钱不够的月份，那些月份平均每月差1,235元。",
+        "You have about 8,234 yuan a month to live on, in today's prices. As things stand, though, there will be months from the age of 75 on when money runs short, by 1,235 yuan on average.",
+    ),
     "plan.retired_covered": (
         "您现在每月到手大约8,234元（按今天的物价算）。照每月要花6,000元算，连同存款，够您用到100岁。",
         "You have about 8,234 yuan a month to live on, in today's prices. Together with your savings, that covers the 6,000 yuan a month you need, up to the age of 100.",
@@ -24,13 +28,17 @@ GOLDEN: Final = {
         "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。照每月要花1万元算，从75岁起会有钱不够的月份，那些月份平均每月差1,235元。",
         "If you retire at 63 years and 2 months, you will have about 8,234 yuan a month to live on, in today's prices. If you need 10,000 yuan a month, there will be months from the age of 75 on when money runs short, by 1,235 yuan on average.",
     ),
+    "plan.short_otherwise": (
+        "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。不过照现在的打算，从41岁8个月起会有钱不够的月份，那些月份平均每月差1,235元。",
+        "If you retire at 63 years and 2 months, you will have about 8,234 yuan a month to live on, in today's prices. As things stand, though, there will be months from the age of 41 years and 8 months on when money runs short, by 1,235 yuan on average.",
+    ),
     "plan.covered": (
         "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。照每月要花6,000元算，连同存款，够您用到100岁。",
         "If you retire at 63 years and 2 months, you will have about 8,234 yuan a month to live on, in today's prices. Together with your savings, that covers the 6,000 yuan a month you need, up to the age of 100.",
     ),
     "plan.compared": (
-        "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。这大约是您退休前每月到手工资的64.2%。",
-        "If you retire at 63 years and 2 months, you will have about 8,234 yuan a month to live on, in today's prices. That is about 64.2% of what you take home just before you retire.",
+        "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。这大约是您上班最后一年每月到手工资的64.2%。",
+        "If you retire at 63 years and 2 months, you will have about 8,234 yuan a month to live on, in today's prices. That is about 64.2% of what you take home in your last year of work.",
     ),
     "plan.untold": (
         "您63岁2个月退休后，每月到手大约8,234元（按今天的物价算）。告诉我们您每月要花多少，就能算出这些钱够用到什么时候。",
@@ -59,6 +67,10 @@ GOLDEN: Final = {
     "what_if.same": (
         "选“再干三年”和选“60岁退休”，您拿到的钱一样多。这两种打算在税和收益上也没有差别。",
         "With “再干三年” you get just as much money as with “60岁退休”. There is no difference in taxes or returns either.",
+    ),
+    "what_if.put_by": (
+        "选“再干三年”和选“60岁退休”，领到手的钱一样多，差别在您自己的存款上。连同存款，选前一种的话，退休后一直到100岁每月能多花300元（按今天的物价算）。",
+        "“再干三年” and “60岁退休” bring you the same income, and what differs is what you have saved yourself. With the first, savings included, you can spend 300 yuan more a month from retirement up to the age of 100, in today's prices.",
     ),
     "what_if.better": (
         "选“再干三年”比“60岁退休”划算，退休后每月多拿800元，到100岁一共多拿123,456元（按今天的物价算）。总数的差别里，多交税1.2万元，收益多了5.67万元，其余是工资、缴费和养老金本身的变化。",
@@ -92,6 +104,10 @@ GOLDEN: Final = {
         "您的目标是一直到100岁每月都能花8,000元（按今天的物价算）。要做到这一点，至少要每年存2.4万元。",
         "Your goal is 8,000 yuan a month to spend up to the age of 100, in today's prices. To get there, you need at least to save 24,000 yuan a year.",
     ),
+    "solve.reached_without": (
+        "您的目标是一直到100岁每月都能花8,000元（按今天的物价算）。这里一分钱都不用存就能达到，每月会有8,100元。",
+        "Your goal is 8,000 yuan a month to spend up to the age of 100, in today's prices. You get there without putting anything in here, as you will have 8,100 yuan a month.",
+    ),
     "solve.already": (
         "您的目标是一直到100岁每月都能花8,000元（按今天的物价算）。什么都不用多做就能达到，照现在的打算每月会有8,500元。",
         "Your goal is 8,000 yuan a month to spend up to the age of 100, in today's prices. You get there without doing anything more, as you will have 8,500 yuan a month.",
@@ -100,6 +116,10 @@ GOLDEN: Final = {
         "您的目标是刚退休时每月到手8,000元（按今天的物价算），光靠这一个办法达不到。哪怕每月把工资的12.5%存起来，最多也只有每月7,000元。",
         "Your goal is 8,000 yuan a month in the first year of retirement, in today's prices, and this alone does not get you there. The most you can have is 7,000 yuan a month, putting aside 12.5% of your wage each month.",
     ),
+    "solve.no_help": (
+        "您的目标是一直到100岁每月都能花8,000元（按今天的物价算），光靠这一个办法达不到。这样多存也多不出钱来，最多就是每月7,000元。",
+        "Your goal is 8,000 yuan a month to spend up to the age of 100, in today's prices, and this alone does not get you there. Putting more in this way adds nothing, and the most you can have is 7,000 yuan a month.",
+    ),
     "allocation.worth": (
         "今年要存的5万元里，建议把1.2万元放进个人养老金账户，今年能少交税2,400元。剩下的3.8万元放在别处，这样安排比全放银行活期一共多得大约12,345元。",
         "Of the 50,000 yuan you save this year, put 12,000 yuan into the personal pension account, which saves you 2,400 yuan of tax this year. The other 38,000 yuan goes elsewhere, and in all this brings about 12,345 yuan more than leaving everything in the bank account.",
@@ -107,6 +127,10 @@ GOLDEN: Final = {
     "allocation.worth_all": (
         "今年要存的1万元，建议全部放进个人养老金账户，今年能少交税2,000元。这样安排比全放银行活期一共多得大约3,000元，不过这笔钱要到退休才能领。",
         "Put all of the 10,000 yuan you save this year into the personal pension account, which saves you 2,000 yuan of tax this year. In all this brings about 3,000 yuan more than leaving it in the bank account, but you can draw it only when you retire.",
+    ),
+    "allocation.untaxed": (
+        "今年要存的5万元里，把1万元放进个人养老金账户，不过这样省不了税，领的时候还要交税。这样安排比全放银行活期一共多得大约12,345元。",
+        "Of the 50,000 yuan you save this year, 10,000 yuan goes into the personal pension account, although that saves you no tax now and you are taxed when you draw it. In all this brings about 12,345 yuan more than leaving everything in the bank account.",
     ),
     "allocation.costs": (
         "您今年的收入不用交多少税，往个人养老金账户存1.2万元反而要亏360元，所以今年别用它。今年要存的2万元，建议把最大的一份放进“三年期储蓄国债”。",

@@ -78,9 +78,11 @@ OTHERS: Final[dict[str, Any]] = {"people_count": 20, "low_fen": 5_000_000, "high
 RESULTS: Final[dict[str, Result]] = {
     "plan.years_missing": PlanResult(**PLAN, missing_months=30),
     "plan.retired_short": PlanResult(**SHORT, retired=True),
+    "plan.retired_short_otherwise": PlanResult(**{**SHORT, "need_today_fen": 0}, retired=True),
     "plan.retired_covered": PlanResult(**PLAN, retired=True),
     "plan.retired_untold": PlanResult(**{**PLAN, "need_today_fen": 0}, retired=True, share_of_wage_bp=6_000),
     "plan.short": PlanResult(**SHORT),
+    "plan.short_otherwise": PlanResult(**{**SHORT, "short_age_months": 500}),
     "plan.covered": PlanResult(**PLAN),
     "plan.compared": PlanResult(**{**PLAN, "need_today_fen": 0}, share_of_wage_bp=6_420),
     "plan.untold": PlanResult(**{**PLAN, "need_today_fen": 0}),
@@ -91,6 +93,14 @@ RESULTS: Final[dict[str, Result]] = {
     "uncertainty.mostly": UncertaintyResult(**FUTURES, short_count=1999),
     "what_if.same": WhatIfResult(
         **LABELS, income_more_today_fen=0, lifetime_more_today_fen=0, taxes_part_today_fen=0, returns_part_today_fen=0
+    ),
+    "what_if.put_by": WhatIfResult(
+        **LABELS,
+        income_more_today_fen=0,
+        lifetime_more_today_fen=0,
+        taxes_part_today_fen=0,
+        returns_part_today_fen=0,
+        lasting_more_today_fen=30_000,
     ),
     "what_if.better": WhatIfResult(
         **LABELS, **WHAT_IF, income_more_today_fen=80_000, lifetime_more_today_fen=12_345_600
@@ -116,11 +126,17 @@ RESULTS: Final[dict[str, Result]] = {
     "sensitivity.gain": SensitivityResult(steps_count=24, best_name="saving_more", best_today_fen=61_200),
     "sensitivity.loss": SensitivityResult(steps_count=24, worst_name="break_longer", worst_today_fen=90_000),
     "solve.reached": SolveResult(**FOUND, choice_fen=2_400_000),
+    "solve.reached_without": SolveResult(
+        **{**FOUND, "lever": "personal_pension"}, income_today_fen=810_000, choice_fen=0
+    ),
     "solve.already": SolveResult(**FOUND, already=True, income_today_fen=850_000, choice_fen=0),
     "solve.out_of_reach": SolveResult(
         **{**FOUND, "reached": False, "lever": "saving_rate", "aim": "first_income"},
         income_today_fen=700_000,
         choice_bp=1_250,
+    ),
+    "solve.no_help": SolveResult(
+        **{**FOUND, "reached": False, "lever": "personal_pension"}, income_today_fen=700_000, choice_fen=0
     ),
     "allocation.worth": AllocationResult(
         amount_fen=5_000_000, pension_fen=1_200_000, tax_saved_fen=240_000, gain_fen=1_234_500
@@ -128,6 +144,7 @@ RESULTS: Final[dict[str, Result]] = {
     "allocation.worth_all": AllocationResult(
         amount_fen=1_000_000, pension_fen=1_000_000, tax_saved_fen=200_000, gain_fen=300_000
     ),
+    "allocation.untaxed": AllocationResult(amount_fen=5_000_000, pension_fen=1_000_000, gain_fen=1_234_500),
     "allocation.costs": AllocationResult(
         amount_fen=2_000_000,
         pension_tried_fen=1_200_000,

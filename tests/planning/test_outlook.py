@@ -380,6 +380,12 @@ def test_who_stops_early_has_neither_wage_nor_contributions_after() -> None:
     assert not flexible.contributions_fen[0][flexible.year > 2040].any()
 
 
+def test_who_has_stopped_already_pays_no_personal_pension_either() -> None:
+    """contribute_until in the month of the plan's day: the first year is over for her."""
+    stopped = planned(pulled=levers(contribute_until="2026-11", pp_yearly_fen=1_200_000)).outlook
+    assert not stopped.own_contributions_fen.any()
+
+
 def changed(one: Plan, other: Plan) -> set[str]:
     """Which contributions and flows of two plans differ."""
     found = set()

@@ -212,6 +212,18 @@ class TestLasting:
             purse = run(replace(life, need_today_fen=needs)).household
             assert bool(purse.shortfall_fen[life.first_retired :].any()) is short
 
+    @pytest.mark.parametrize(("rate", "credited"), [("0.012", "monthly"), ("0.03", "yearly"), ("-0.02", "yearly")])
+    def test_it_carries_parts_of_a_fen_and_credits_as_the_exact_run_does(self, rate: str, credited: str) -> None:
+        """Invariant 1 of lasting, also where savings are credited yearly, and where a part of a fen decides."""
+        lump = {"month": "2045-01", "amount_fen": 5_000_000}
+        assumed = assuming(savings=rate, savings_credited=credited)
+        found = question(assumed=assumed, lump_need=lump).plan()
+        most = lasting_today_fen(found.outlook, found.flows)
+        for need, short in ((most, False), (most + 1, True)):
+            said = answers(monthly_need_fen=need)
+            purse = question(said, assumed=assumed, lump_need=lump).plan().flows.household
+            assert bool(purse.shortfall_fen[found.outlook.first_retired :].any()) is short
+
     def test_a_lump_that_nothing_covers_leaves_nothing(self) -> None:
         life = outlook()
         lump = life.lump_today_fen.copy()

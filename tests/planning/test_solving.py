@@ -123,6 +123,34 @@ def test_the_answer_is_the_first_of_a_whole_scan() -> None:
     assert reaching == [solved.choice.yearly_fen]
 
 
+def _low_wage() -> Question:
+    """Payments of her personal pension beyond a month's wage draw savings that earn more: the middle brings the most."""
+    said = answers(
+        birth="1968-06",
+        paid_months=300,
+        ea_vesting=[],
+        monthly_wage_fen=700_000,
+        special_deductions_fen=0,
+        other_withheld_fen=0,
+    )
+    return question(said, assumed=assuming(savings="0.04", personal_pension="0.02"))
+
+
+def test_the_most_may_lie_in_the_middle_of_the_personal_pension() -> None:
+    """Invariants 1 and 2 where more brings less: what can be spent up to 100 falls where payments draw savings."""
+    asked = _low_wage()
+    by_step = [income(asked.pulling(pp_yearly_fen=fen), "lasting") for fen in range(0, 1_200_001, 5 * PENSION_STEP_FEN)]
+    assert by_step != sorted(by_step)
+    most = solve(asked, "personal_pension", "lasting", OUT_OF_REACH)
+    assert most.plans <= MAX_PLANS
+    assert most.most.income_today_fen >= max(by_step)
+    reached = solve(asked, "personal_pension", "lasting", max(by_step))
+    assert reached.choice is not None
+    assert reached.choice.yearly_fen is not None
+    steps = range(0, reached.choice.yearly_fen, PENSION_STEP_FEN)
+    assert all(income(asked.pulling(pp_yearly_fen=fen), "lasting") < max(by_step) for fen in steps)
+
+
 def test_the_first_age_of_all_lawful_ones() -> None:
     """By planning every month of the window: 60 years to 64 years and 8 months for M 1971-07 (RULES.md section 11)."""
     asked = question(answers(birth="1971-07", paid_months=300))

@@ -52,7 +52,7 @@ def assert_says(said: Texts, *parts: str) -> None:
     [
         ({}, "够您用到100岁"),
         ({"monthly_need_fen": 2_500_000}, "会有钱不够的月份"),
-        ({"monthly_need_fen": 0}, "退休前每月到手工资的"),
+        ({"monthly_need_fen": 0}, "每月到手工资的"),
         ({"birth": "1968-01", "paid_months": 24, "ea_service_months": 0}, "把年限缴够"),
     ],
 )
@@ -66,6 +66,15 @@ def test_the_share_of_the_wage_is_told_in_whole_percent() -> None:
     assert found.summary.replacement is not None
     share = round(Decimal(found.summary.replacement) * 100)
     assert_says(telling.of_plan(found), f"的{share}%。")
+
+
+@pytest.mark.parametrize("need_fen", [0, 800_000])
+def test_what_a_large_expense_in_work_leaves_short_is_not_laid_to_her_monthly_need(need_fen: int) -> None:
+    levers: dict[str, Any] = {"lump_need": {"month": "2030-01", "amount_fen": 10**9}}
+    found = question(answers(monthly_need_fen=need_fen), **levers).plan()
+    said = telling.of_plan(found)
+    assert_says(said, "从38岁7个月起会有钱不够的月份")
+    assert "每月要花" not in said.zh
 
 
 def test_a_plan_of_who_has_retired_speaks_of_now() -> None:
@@ -93,6 +102,14 @@ def test_scenarios() -> None:
     income = found.differences[0].parted["first_income_today_fen"].total
     assert_says(better, "“存个人养老金”", "“照旧”", f"退休后每月多拿{money(income, 'zh')}", "少交税")
     assert_says(same, "一样多")
+
+
+def test_what_is_put_by_is_no_income_and_told_all_the_same() -> None:
+    found = compare(
+        question(), [Scenario(label="照旧"), Scenario(label="多存", levers=Levers(saving_monthly_fen=50_000))]
+    )
+    (more,) = telling.of_comparison(found)
+    assert_says(more, "存款", f"能多花{money(found.differences[0].parted['lasting_today_fen'].total, 'zh')}")
 
 
 def test_a_tornado() -> None:
@@ -146,6 +163,19 @@ def test_a_retirement(birth: str, missing: int, parts: tuple[str, ...], *, early
         early_allowed=early,
     )
     assert_says(said, *parts)
+
+
+@pytest.mark.parametrize(("this_month", "part"), [("2032-01", "最早60岁6个月"), ("2033-02", "最早61岁7个月")])
+def test_no_age_that_is_over_is_offered(this_month: str, part: str) -> None:
+    """M 1971-07 may retire from 2031-07 on."""
+    said = telling.of_retirement(
+        statutory("1971-07", "M", RULES),
+        flexible_window("1971-07", "M", RULES),
+        this_month=this_month,
+        missing_months=0,
+        early_allowed=True,
+    )
+    assert_says(said, part)
 
 
 def test_where_nothing_may_be_chosen() -> None:
