@@ -304,11 +304,15 @@ class TaxResult(Result, frozen=True, kw_only=True):
 
 
 class RetirementResult(Result, frozen=True, kw_only=True):
-    """When she retires by law. Ages are None where she may not choose an earlier or a later one."""
+    """When she retires by law. Ages are None where she may not choose an earlier or a later one.
+
+    `missing_months`: of the minimum years at the statutory month, or at `early_month`, an earlier one that she thinks of.
+    """
 
     SAYS: ClassVar[dict[str, str]] = {
         "reached": "retirement_age_months retirement_month",
         "years_missing": "retirement_age_months retirement_month missing_months",
+        "too_early": "retirement_age_months retirement_month early_month missing_months",
         "window": "retirement_age_months retirement_month earliest_age_months latest_age_months",
         "later_only": "retirement_age_months retirement_month latest_age_months",
         "fixed": "retirement_age_months retirement_month",
@@ -320,11 +324,12 @@ class RetirementResult(Result, frozen=True, kw_only=True):
     earliest_age_months: int | None = None
     missing_months: int = 0
     reached: bool = False
+    early_month: str | None = None
 
     @property
     def variant(self) -> str:
         if self.missing_months:
-            return "years_missing"
+            return "years_missing" if self.early_month is None else "too_early"
         if self.reached:
             return "reached"
         if self.latest_age_months is None:

@@ -66,7 +66,7 @@ class Uncertainty(msgspec.Struct, frozen=True):
     `short`: in some month of her life income and savings do not meet the need; `short_age_months`: her age then, over the
     paths where it happens, None if it never does. `outlives_money`: from some birthday of her retirement on she lives with
     all pots and savings empty. `reaches_end`: she lives to the end of the plan. `first_income_today_fen`: as
-    `Summary.first_income_today_fen`.
+    `Summary.first_income_today_fen`, of who has retired that of the year to come.
     """
 
     seed: int
@@ -96,7 +96,7 @@ class _Record:
         self.first_income = np.zeros(paths)
         self.empty_from = np.full(paths, outlook.months)
 
-    def keep(self, year: Year, savings: Floats, real: Floats) -> None:
+    def keep(self, year: Year, purse: Purse, savings: Floats, real: Floats) -> None:
         """Take note of a year of months; `savings` are those of the month `birthday`."""
         turned = year.birthday + 1
         row = int(self.outlook.age_months[year.first]) // MONTHS - self.first_age
@@ -105,9 +105,12 @@ class _Record:
                 total = self.income[place]
                 np.add(total, share.sum(axis=0), out=total)
         retired = self.outlook.first_retired - year.first
-        first = real[max(0, retired) : max(0, retired + MONTHS)]
-        if len(first):
-            self.first_income += first.sum(axis=0)
+        first = range(max(0, retired), min(year.count, retired + MONTHS))
+        if first:
+            self.first_income += real[first.start : first.stop].sum(axis=0)
+        for month, tax in purse.settled.items():
+            if month in first:
+                self.first_income += tax / year.prices[month]
         if year.birthday < year.count:
             t = year.first + year.birthday
             held = year.closing + savings
@@ -121,7 +124,7 @@ class _Record:
         """Turn the sums into averages over the months that the plan has of each year of age."""
         counts = np.diff([-1, *self.ends])
         self.income /= counts[:, np.newaxis]
-        self.first_income /= MONTHS
+        self.first_income /= max(1, min(MONTHS, self.outlook.months - self.outlook.first_retired))
 
 
 def _run(outlook: Outlook, markets: Markets, seed: int, pairs: int) -> tuple[_Record, Purse]:
@@ -136,7 +139,7 @@ def _run(outlook: Outlook, markets: Markets, seed: int, pairs: int) -> tuple[_Re
         savings = purse.run(year)
         real = year.income[: year.count]
         real /= year.prices[: year.count]
-        record.keep(year, savings, real)
+        record.keep(year, purse, savings, real)
     record.average()
     return record, purse
 
@@ -183,8 +186,8 @@ def _years(record: _Record, alive: Floats) -> tuple[YearOfAge, ...]:
 
 
 def _first_income(record: _Record, outlook: Outlook) -> Band | None:
-    """The band of the first retirement income; None where the plan does not have its twelve months."""
-    if outlook.retirement < 0 or outlook.first_retired + MONTHS > outlook.months:
+    """The band of the first retirement income; None where the plan ends before retirement."""
+    if outlook.first_retired >= outlook.months:
         return None
     return bands(record.first_income[np.newaxis])[0]
 

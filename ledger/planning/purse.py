@@ -125,7 +125,10 @@ class WageTax:
 
 
 class Purse:
-    """Income and needs of each month; `short_from` is the first month in which both savings and income do not do."""
+    """Income and needs of each month; `short_from` is the first month in which both savings and income do not do.
+
+    `settled`: of the year that ran last, by month, the tax on the last wages that is settled after retirement.
+    """
 
     def __init__(self, outlook: Outlook, markets: Markets, pairs: int) -> None:
         self.outlook = outlook
@@ -141,10 +144,12 @@ class Purse:
         self.lump: list[int] = outlook.lump_today_fen.tolist()
         self.aside: list[int] = outlook.saving_fen.tolist()
         self.short_from = np.full(2 * pairs, outlook.months)
+        self.settled: dict[int, Floats] = {}
 
     def run(self, year: Year) -> Floats:
         """A year of months, after all other pots have run; gives the savings at the end of the month `birthday`."""
         then = self.savings.balance
+        self.settled.clear()
         factors = self.savings.growth.of(year)
         for month, t in year.months:
             income = year.income[month]
@@ -155,6 +160,8 @@ class Purse:
             tax = self.tax.of_month(year, month, t)
             if tax is not None:
                 income -= tax
+                if t > self.outlook.retirement and self.tax.as_wages is None:
+                    self.settled[month] = tax
             self.savings.earn(factors[month], t)
             self._save_or_draw(year, month, t)
             if month == year.birthday:

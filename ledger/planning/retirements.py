@@ -128,6 +128,7 @@ def answer(question: RetirementQuestion) -> RetirementAnswer:
         window,
         this_month=period_of(question.on),
         missing_months=short or 0,
+        month=month,
         early_allowed=question.counted_months is None or question.counted_months >= window.earliest_minimum_months,
     )
     return RetirementAnswer(

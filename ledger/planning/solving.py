@@ -157,9 +157,12 @@ def _by_amount(question: Question, lever: SolveLever, aim: Aim, target_fen: int,
 def _months(question: Question) -> list[str]:
     """The lawful months of retirement from the plan's first month on, in order."""
     answers, rules = question.answers, question.rules
+    by_law = statutory(answers.birth, answers.category, rules).month
+    # Who draws her pension chooses no more; of old retirements the rules hold no window.
+    if answers.pension_in_payment_fen is not None:
+        return [by_law]
     window = flexible_window(answers.birth, answers.category, rules)
     first = period(axis(rules.on, answers.birth).first)
-    by_law = statutory(answers.birth, answers.category, rules).month
     earliest, latest = max(window.earliest_month, first), window.latest_month
     if latest < earliest:
         return [by_law]

@@ -65,7 +65,8 @@ def of_plan(plan: Plan) -> Texts:
 
 def of_uncertainty(found: Uncertainty, plan: Plan) -> Texts:
     """How often money runs short, and the income of the first year of retirement, or of the year to come."""
-    band = found.first_income_today_fen or found.years[0].income_today_fen
+    band = found.first_income_today_fen
+    assert band is not None, "who is in the plan retires in it"
     return explain(
         UncertaintyResult(
             futures_count=found.paths,
@@ -73,7 +74,7 @@ def of_uncertainty(found: Uncertainty, plan: Plan) -> Texts:
             low_today_fen=max(0, band.p5),
             high_today_fen=max(0, band.p95),
             need_told=plan.answers.monthly_need_fen > 0,
-            retired=found.first_income_today_fen is None,
+            retired=plan.outlook.retirement < 0,
         )
     )
 
@@ -162,10 +163,18 @@ def of_tax(income: TaxOfIncome, pension: TaxOfPension | None) -> Texts:
     )
 
 
-def of_retirement(
-    by_law: Retirement, window: FlexibleWindow, *, this_month: str, missing_months: int, early_allowed: bool
+def of_retirement(  # noqa: PLR0913 - the law, and what of it holds for her
+    by_law: Retirement,
+    window: FlexibleWindow,
+    *,
+    this_month: str,
+    missing_months: int,
+    early_allowed: bool,
+    month: str | None = None,
 ) -> Texts:
-    """When she retires. `missing_months`: at the statutory month; `early_allowed`: she has the years to go earlier.
+    """When she retires. `missing_months`: at the `month` she thinks of, without one at the statutory month.
+
+    `early_allowed`: she has the years to go earlier.
 
     Nobody retires in a month that is over: the earliest age told is not below that of this month.
     """
@@ -180,6 +189,7 @@ def of_retirement(
             earliest_age_months=window.earliest_age_months + gone if earlier else None,
             missing_months=missing_months,
             reached=by_law.month <= this_month,
+            early_month=month if month is not None and month < by_law.month else None,
         )
     )
 

@@ -172,6 +172,10 @@ GOLDEN: Final = {
         "按规定您61岁8个月退休，也就是2039年11月，可是养老保险还差7个月才满规定的年限。要把差的年限缴够，才能每月领养老金。",
         "By law you retire at 61 years and 8 months, in November 2039, but you are 7 months short of the years that the basic pension asks for. You have to pay in for the missing time before a monthly pension is paid.",
     ),
+    "retirement.too_early": (
+        "按规定您61岁8个月退休，也就是2039年11月。想在2038年5月就退休的话，养老保险还差2个月才满规定的年限，那时还不能退。",
+        "By law you retire at 61 years and 8 months, in November 2039. You cannot go as early as May 2038, as you would be 2 months short of the years that the basic pension asks for.",
+    ),
     "retirement.window": (
         "按规定您61岁8个月退休，也就是2039年11月。您可以自己选择提前，最早60岁，单位同意的话也可以推迟，最晚64岁8个月。",
         "By law you retire at 61 years and 8 months, in November 2039. You may choose to go earlier, from 60 on, or later if your employer agrees, up to 64 years and 8 months.",

@@ -162,6 +162,7 @@ RESULTS: Final[dict[str, Result]] = {
     "tax.costs": TaxResult(tax_fen=30_000, paid_fen=1_200_000, saved_fen=30_000, exit_tax_fen=36_000),
     "retirement.reached": RetirementResult(**LAW, reached=True),
     "retirement.years_missing": RetirementResult(**LAW, missing_months=7),
+    "retirement.too_early": RetirementResult(**LAW, missing_months=2, early_month="2038-05"),
     "retirement.window": RetirementResult(**LAW, earliest_age_months=720),
     "retirement.later_only": RetirementResult(**LAW),
     "retirement.fixed": RetirementResult(**{**LAW, "latest_age_months": None}),

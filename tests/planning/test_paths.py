@@ -19,6 +19,7 @@ from ledger.planning.mortality import life_of, survival
 from ledger.planning.outlook import PARTS, Outlook, Payout, PayoutTax
 from ledger.planning.paths import FEWEST, MAX_SEED, MOST, Uncertainty, simulate
 from ledger.planning.purse import FirstPillar, Purse
+from ledger.planning.summing import summary
 from ledger.planning.weather import years
 from tests.planning.outlooks import ANNUAL, FLAT, MONTHLY, TABLE, YUAN, outlook, with_payout
 from tests.planning.persons import answers, assuming, levers, planned
@@ -316,7 +317,22 @@ def test_the_borders_of_the_seed_are_taken(seed: int) -> None:
     assert simulated(outlook(age_years=58), seed).seed == seed
 
 
-def test_a_life_in_retirement_has_no_first_income() -> None:
-    found = simulated(LIVES["retired"])
-    assert found.first_income_today_fen is None
+def test_of_who_has_retired_the_first_income_is_that_of_the_year_to_come() -> None:
+    life = LIVES["retired"]
+    found = simulated(life, markets=MARKETS.still())
+    assert found.first_income_today_fen is not None
+    told = summary(life, run(life)).first_income_today_fen
+    assert found.first_income_today_fen.p50 == pytest.approx(told, abs=3 * YUAN)
     assert found.years[0].age == 65
+
+
+@pytest.mark.parametrize("birth", ["1926-12", "1927-03", "1966-01", "1971-09", "1976-10"])
+@pytest.mark.parametrize("form", ["monthly", "lump_sum"])
+def test_without_chance_the_first_income_is_that_of_the_summary(birth: str, form: str) -> None:
+    """Aged 99 and 11 months, retired, and retiring in the middle of a year, whose tax on wages is settled in December."""
+    years = {"paid_months": 400, "pension_in_payment_fen": 400_000 if birth < "1930" else None}
+    said = answers(birth=birth, category="F50" if birth == "1976-10" else "M", ea_vesting=[], **years)
+    found = planned(said, levers(payouts={"enterprise_annuity": {"form": form}}))
+    band = simulated(found.outlook, markets=MARKETS.still()).first_income_today_fen
+    assert band is not None
+    assert band.p5 == band.p95 == pytest.approx(found.summary.first_income_today_fen, abs=3 * YUAN)

@@ -180,10 +180,10 @@ def test_early_months_without_the_minimum_years_are_left_out_and_counted() -> No
 
 
 def test_of_who_has_retired_the_one_age_is_that_of_the_law() -> None:
-    said = retired(birth="1955-01")
-    solved = solve(question(said), "retirement_age", "first_income", OUT_OF_REACH)
-    assert solved.most.age_months == 60 * 12
-    assert solved.choice is None
+    for said in (retired(birth="1955-01"), retired(birth="1935-01", pension_in_payment_fen=300_000)):
+        solved = solve(question(said), "retirement_age", "first_income", OUT_OF_REACH)
+        assert solved.most.age_months == 60 * 12
+        assert solved.choice is None
 
 
 @pytest.mark.parametrize("lever", ["yearly_saving", "saving_rate"])

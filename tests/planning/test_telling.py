@@ -18,6 +18,8 @@ from ledger.planning.catalogue import sample_catalogue
 from ledger.planning.explaining import SENTENCES, SOLVE_LEVERS
 from ledger.planning.markets import MARKETS
 from ledger.planning.paths import simulate
+from ledger.planning.retirements import RetirementQuestion
+from ledger.planning.retirements import answer as retirement
 from ledger.planning.savings import SavingsQuestion
 from ledger.planning.scenarios import Scenario, compare
 from ledger.planning.sensitivity import MOVED, tornado
@@ -176,6 +178,15 @@ def test_no_age_that_is_over_is_offered(this_month: str, part: str) -> None:
         early_allowed=True,
     )
     assert_says(said, part)
+
+
+def test_years_that_lack_at_an_early_month_are_not_told_of_the_statutory_one() -> None:
+    """M 1971-07 with 190 months in 2031-07, which asks for 192; by 2033-03 she has the 204."""
+    early = RetirementQuestion(
+        on=PLAN_DAY, area="CN-11", birth="1971-07", category="M", month="2031-07", counted_months=190
+    )
+    words = retirement(early).words
+    assert_says(Texts(words.zh, words.en), "想在2031年7月就退休的话，养老保险还差2个月")
 
 
 def test_where_nothing_may_be_chosen() -> None:
