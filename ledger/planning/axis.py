@@ -6,22 +6,13 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.planning.answers import AnswerRefused
 from ledger.planning.outlook import Whole
 
 YEAR: Final = 12
 LAST_AGE_MONTHS: Final = 100 * YEAR
 FIRST_AGE_MONTHS: Final = 16 * YEAR
-
-
-def ordinal(period: str) -> int:
-    """The number of a month `YYYY-MM`, such that the next month has the next number."""
-    return int(period[:4]) * YEAR + int(period[5:]) - 1
-
-
-def period(number: int) -> str:
-    """The month `YYYY-MM` of a number."""
-    return f"{number // YEAR:04d}-{number % YEAR + 1:02d}"
 
 
 class Axis(Struct, frozen=True, eq=False):
@@ -33,11 +24,11 @@ class Axis(Struct, frozen=True, eq=False):
 
     def index(self, month: str) -> int:
         """Where a month stands on the axis; below zero before it, `months` or more after it."""
-        return ordinal(month) - self.first
+        return month_number(month) - self.first
 
     def period(self, index: int) -> str:
         """The month of an index."""
-        return period(self.first + index)
+        return period_of_number(self.first + index)
 
     @property
     def lead(self) -> int:
@@ -57,10 +48,10 @@ class Axis(Struct, frozen=True, eq=False):
 def axis(on: date, birth: str) -> Axis:
     """The axis of a plan made on a day. Refuses a birth that leaves no month, or no adult."""
     first = on.year * YEAR + on.month
-    born = ordinal(birth)
+    born = month_number(birth)
     months = born + LAST_AGE_MONTHS - first + 1
     if months < 1 or first - born < FIRST_AGE_MONTHS:
-        oldest, youngest = period(first - LAST_AGE_MONTHS), period(first - FIRST_AGE_MONTHS)
+        oldest, youngest = period_of_number(first - LAST_AGE_MONTHS), period_of_number(first - FIRST_AGE_MONTHS)
         raise AnswerRefused(
             "birth",
             f"a plan is for ages from 16 to 100: a month of birth from {oldest} to {youngest}",

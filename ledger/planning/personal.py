@@ -11,14 +11,13 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from ledger.domain.calendar import PERIOD_CHARACTERS
+from ledger.domain.calendar import PERIOD_CHARACTERS, month_number, period_of_number
 from ledger.domain.commands import Day
 from ledger.domain.rules import Rules
 from ledger.domain.sheet import BalanceSheet
 from ledger.planning.allocation import Allocation, allocate
 from ledger.planning.answers import Answers, Levers
 from ledger.planning.assumptions import ASSUMPTIONS, Assumptions
-from ledger.planning.axis import ordinal, period
 from ledger.planning.basis import Asked, Basis, Words, basis, words
 from ledger.planning.catalogue import Catalogue, sample_catalogue
 from ledger.planning.explaining import SolveLever
@@ -296,9 +295,9 @@ def _basis(asked: Question) -> PersonBasis:
 def _months(found: Plan) -> Months:
     outlook, flows = found.outlook, found.flows
     purse = flows.household
-    first = ordinal(found.plan_day[:PERIOD_CHARACTERS]) + 1
+    first = month_number(found.plan_day[:PERIOD_CHARACTERS]) + 1
     return Months(
-        month=[period(first + index) for index in range(outlook.months)],
+        month=[period_of_number(first + index) for index in range(outlook.months)],
         pots={pot.code: {name: getattr(pot, f"{name}_fen").tolist() for name in MONTHLY} for pot in flows.pots},
         income_fen=purse.income_fen.tolist(),
         income_today_fen=[int(fen) for fen in today_fen(purse.income_fen, outlook)],

@@ -14,11 +14,10 @@ from ledger.domain.calculators.retirement import (
     flexible_window,
     minimum_at,
     missing,
-    month_number,
     payout_months,
     statutory,
 )
-from ledger.domain.calendar import Period, period_of
+from ledger.domain.calendar import Period, month_number, period_of
 from ledger.domain.rules import Limit, Rules
 from ledger.planning.basis import Basis, Ruled, Words, basis, words
 from ledger.planning.showing import SHOWN

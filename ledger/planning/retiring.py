@@ -13,10 +13,11 @@ from msgspec import Struct
 
 from ledger.domain.calculators.first_pillar import Record, benefit
 from ledger.domain.calculators.retirement import flexible_window, minimum_at, payout_months, statutory
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.domain.rules import Limit, RuleRefused
 from ledger.planning.answers import AnswerRefused
 from ledger.planning.asked import Asked
-from ledger.planning.axis import YEAR, ordinal, period
+from ledger.planning.axis import YEAR
 from ledger.planning.outlook import PARTS, Pension
 from ledger.planning.working import Months, Pay
 
@@ -47,7 +48,7 @@ def retiring(asked: Asked) -> Retiring:
     by_law = statutory(answers.birth, answers.category, rules)
     month = by_law.month
     if levers.retirement_age_months is not None:
-        month = period(asked.axis.birth + levers.retirement_age_months)
+        month = period_of_number(asked.axis.birth + levers.retirement_age_months)
     if levers.retirement_month is not None:
         month = levers.retirement_month
     early, late = month < by_law.month, month > by_law.month
@@ -61,7 +62,7 @@ def retiring(asked: Asked) -> Retiring:
                 latest=window.latest_month,
                 asked=month,
             )
-    age_months = ordinal(month) - asked.axis.birth
+    age_months = month_number(month) - asked.axis.birth
     return Retiring(
         retirement=max(asked.axis.index(month), -1),
         retirement_month=month,

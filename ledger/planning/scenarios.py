@@ -25,10 +25,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import Field
 
+from ledger.domain.calendar import month_number
 from ledger.domain.rules import RuleRefused
 from ledger.planning.answers import AnswerRefused, Levers, Said
 from ledger.planning.assumptions import HELD, Assumed, Assumptions
-from ledger.planning.axis import ordinal
 from ledger.planning.cashflow import run
 from ledger.planning.flows import Flows
 from ledger.planning.lasting import lasting_today_fen
@@ -243,13 +243,13 @@ def worlds(outlook: Outlook, flows: Flows) -> _Worlds:
 
 
 def _life(label: str, found: Plan, figures: Measures) -> Life:
-    birth = ordinal(found.answers.birth)
+    birth = month_number(found.answers.birth)
     return Life(
         label=label,
         plan=found,
         measures=figures,
         at_retirement_by_pot_fen=_at_retirement(found.outlook, found.flows),
-        empty_age_months={pot: ordinal(month) - birth for pot, month in found.summary.runs_empty.items()},
+        empty_age_months={pot: month_number(month) - birth for pot, month in found.summary.runs_empty.items()},
     )
 
 

@@ -15,10 +15,11 @@ from typing import Final, Literal
 from msgspec import Struct
 from pydantic import ValidationError
 
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.domain.rules import RuleRefused
 from ledger.planning.answers import AnswerRefused, BreakInWork, LumpNeed, Payouts
 from ledger.planning.assumptions import HELD
-from ledger.planning.axis import YEAR, ordinal, period
+from ledger.planning.axis import YEAR
 from ledger.planning.lasting import lasting_today_fen
 from ledger.planning.plan import Plan
 from ledger.planning.questions import Question
@@ -123,14 +124,14 @@ class _Moved(Struct, frozen=True):
 def _retirement(question: Question, before: Plan, direction: int) -> Question:
     if before.outlook.retirement < 0:
         raise NotPossible("retired_already")
-    return question.retiring_at(period(ordinal(before.summary.retirement_month) + direction * YEAR))
+    return question.retiring_at(period_of_number(month_number(before.summary.retirement_month) + direction * YEAR))
 
 
 def _contributions(question: Question, before: Plan, direction: int) -> Question:
     if before.outlook.retirement < 0:
         raise NotPossible("retired_already")
     until = question.levers.contribute_until or before.summary.retirement_month
-    return question.pulling(contribute_until=period(ordinal(until) + direction * YEAR))
+    return question.pulling(contribute_until=period_of_number(month_number(until) + direction * YEAR))
 
 
 def _personal_pension(question: Question, _before: Plan, direction: int) -> Question:

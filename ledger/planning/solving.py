@@ -17,9 +17,10 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ledger.domain.calculators.retirement import flexible_window, statutory
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.domain.rules import RuleRefused
 from ledger.planning.answers import MAX_MONTHLY_FEN, AnswerRefused
-from ledger.planning.axis import YEAR, axis, ordinal, period
+from ledger.planning.axis import YEAR, axis
 from ledger.planning.explaining import SolveLever
 from ledger.planning.lasting import lasting_today_fen
 from ledger.planning.plan import Plan
@@ -162,15 +163,17 @@ def _months(question: Question) -> list[str]:
     if answers.pension_in_payment_fen is not None:
         return [by_law]
     window = flexible_window(answers.birth, answers.category, rules)
-    first = period(axis(rules.on, answers.birth).first)
+    first = period_of_number(axis(rules.on, answers.birth).first)
     earliest, latest = max(window.earliest_month, first), window.latest_month
     if latest < earliest:
         return [by_law]
-    return [period(number) for number in range(ordinal(earliest), ordinal(latest) + 1)][: MAX_PLANS - 1]
+    return [period_of_number(number) for number in range(month_number(earliest), month_number(latest) + 1)][
+        : MAX_PLANS - 1
+    ]
 
 
 def _by_age(question: Question, aim: Aim, target_fen: int, asked: Plan) -> Solved:
-    birth = ordinal(question.answers.birth)
+    birth = month_number(question.answers.birth)
     refused: dict[str, int] = {}
     found: list[tuple[Choice, Plan]] = []
     months = _months(question)
@@ -181,7 +184,7 @@ def _by_age(question: Question, aim: Aim, target_fen: int, asked: Plan) -> Solve
             name = reason.rule if isinstance(reason, RuleRefused) else reason.field
             refused[name] = refused.get(name, 0) + 1
             continue
-        age = ordinal(month) - birth
+        age = month_number(month) - birth
         found.append((Choice(income_today_fen(plan, aim), age_months=age, month=month), plan))
     if not found:
         found = [(_as_asked(asked, aim), asked)]

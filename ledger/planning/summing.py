@@ -5,7 +5,8 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from ledger.planning.axis import YEAR, ordinal, period
+from ledger.domain.calendar import month_number, period_of_number
+from ledger.planning.axis import YEAR
 from ledger.planning.flows import Flows
 from ledger.planning.outlook import PARTS, SAVINGS, Outlook, Whole
 
@@ -85,21 +86,21 @@ def _last_net_wage(outlook: Outlook, flows: Flows) -> int | None:
 
 
 def _runs_empty(outlook: Outlook, flows: Flows) -> dict[str, str]:
-    first = ordinal(outlook.start)
+    first = month_number(outlook.start)
     found: dict[str, str] = {}
     for flow in flows.pots[:-1]:
         paid = np.flatnonzero(flow.payouts_fen)
         if len(paid) and flow.closing_fen[-1] == 0:
-            found[flow.code] = period(first + int(paid[-1]))
+            found[flow.code] = period_of_number(first + int(paid[-1]))
     short = np.flatnonzero(flows.household.shortfall_fen)
     if len(short):
-        found[SAVINGS] = period(first + int(short[0]))
+        found[SAVINGS] = period_of_number(first + int(short[0]))
     return found
 
 
 def summary(outlook: Outlook, flows: Flows) -> Summary:
     """The figures of a run."""
-    first, start = ordinal(outlook.start), outlook.first_retired
+    first, start = month_number(outlook.start), outlook.first_retired
     there = slice(start, min(start + YEAR, outlook.months))
     months = there.stop - there.start
     purse = flows.household
@@ -115,7 +116,7 @@ def summary(outlook: Outlook, flows: Flows) -> Summary:
     return Summary(
         retirement_month=outlook.retirement_month,
         retirement_age_months=outlook.retirement_age_months,
-        pension_from=period(first + outlook.pension.start) if pays else None,
+        pension_from=period_of_number(first + outlook.pension.start) if pays else None,
         missing_months=outlook.pension.missing_months,
         first_pension_fen=int(purse.pension_fen[outlook.pension.start]) if pays else None,
         first_income_fen=income,
@@ -126,7 +127,7 @@ def summary(outlook: Outlook, flows: Flows) -> Summary:
         last_net_wage_fen=wage,
         replacement=None if not wage or wage < 0 else _four_decimals(income, wage),
         runs_empty=_runs_empty(outlook, flows),
-        shortfall_from=period(first + int(short_months[0])) if len(short_months) else None,
+        shortfall_from=period_of_number(first + int(short_months[0])) if len(short_months) else None,
         shortfall_months=len(short_months),
         shortfall_today_fen=sum(today_fen(short, outlook)) if len(short_months) else 0,
         left_at_end_fen=left,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from ledger.planning.axis import ordinal
+from ledger.domain.calendar import month_number
 from ledger.planning.explaining import (
     SENTENCES,
     AllocationResult,
@@ -47,7 +47,7 @@ def of_plan(plan: Plan) -> Texts:
         share = _average(int(Decimal(found.replacement) * WHOLE_PERCENT_BP**2), WHOLE_PERCENT_BP) * WHOLE_PERCENT_BP
     short_age = gap = None
     if found.shortfall_from is not None:
-        short_age = ordinal(found.shortfall_from) - ordinal(plan.answers.birth)
+        short_age = month_number(found.shortfall_from) - month_number(plan.answers.birth)
         gap = _average(found.shortfall_today_fen, found.shortfall_months)
     return explain(
         PlanResult(
@@ -180,7 +180,7 @@ def of_retirement(  # noqa: PLR0913 - the law, and what of it holds for her
     """
     earliest = max(window.earliest_month, this_month)
     earlier = early_allowed and earliest < by_law.month
-    gone = ordinal(earliest) - ordinal(window.earliest_month)
+    gone = month_number(earliest) - month_number(window.earliest_month)
     return explain(
         RetirementResult(
             retirement_age_months=by_law.age_months,

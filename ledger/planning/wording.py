@@ -166,11 +166,6 @@ def _spoken(slot: str, spec: str, value: object, language: str, names: Mapping[s
     return text
 
 
-def may_be_label(text: str) -> bool:
-    """Whether a name can stand in a sentence: 1 to 32 characters, and no mark that ends or quotes one."""
-    return _LABEL.fullmatch(text) is not None
-
-
 def _fields(template: str) -> Iterator[tuple[str, str]]:
     """Each slot of a template with what stands after its colon."""
     for _, name, spec, conversion in Formatter().parse(template):

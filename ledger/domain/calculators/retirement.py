@@ -13,6 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from ledger.domain.calculators.rounding import half_up
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.domain.rules import Choice, Provision, Rules, Terms
 
 Category = Literal["M", "F55", "F50"]
@@ -59,16 +60,6 @@ class Missing(Struct, frozen=True):
     missing_years: Fraction = Fraction(0)
     ways: tuple[str, ...] = ()
     reached_month: str | None = None
-
-
-def month_number(period: str) -> int:
-    """Months since the year 0, of a period YYYY-MM."""
-    return int(period[:4]) * MONTHS + int(period[5:7]) - 1
-
-
-def period_of_number(number: int) -> str:
-    """The period of a month number."""
-    return f"{number // MONTHS:04d}-{number % MONTHS + 1:02d}"
 
 
 def years_of(months: int) -> Fraction:

@@ -14,11 +14,10 @@ from ledger.domain.calculators.retirement import (
     minimum_at,
     minimum_months,
     missing,
-    month_number,
     payout_months,
-    period_of_number,
     statutory,
 )
+from ledger.domain.calendar import month_number, period_of_number
 from ledger.domain.rules import RuleRefused, Rules
 
 if TYPE_CHECKING:
